@@ -1,1 +1,7 @@
-//! x
+//! cgiserve: drop a script into `cgi-bin` and it is on the web.
+//!
+//! The modules stand in the order in which a request meets them.
+
+pub mod body;
+pub mod failure;
+pub mod path;
