@@ -5,3 +5,5 @@
 pub mod body;
 pub mod failure;
 pub mod path;
+pub mod spawner;
+mod sys;
