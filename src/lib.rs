@@ -4,4 +4,5 @@
 
 pub mod body;
 pub mod failure;
+pub mod files;
 pub mod path;
