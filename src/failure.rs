@@ -59,6 +59,8 @@ kinds! {
     MethodNotAllowed => 405, Client, "method-not-allowed", "This page does not take that method.";
     /// The request took too long to arrive.
     RequestTimeout => 408, Client, "request-timeout", "The request took too long to arrive.";
+    /// A precondition does not hold (RFC 9110 §13.1.1, §13.1.4).
+    PreconditionFailed => 412, Client, "precondition-failed", "This is not the version you mean.";
     /// The body is larger than `max-body`.
     BodyTooLarge => 413, Client, "body-too-large", "The request body is too large.";
     /// The request line is too long.

@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod failure;
+pub mod files;
 pub mod path;
 pub mod spawner;
 mod sys;
