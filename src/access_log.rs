@@ -213,11 +213,7 @@ impl Record<'_> {
             Format::Common | Format::Combined => {
                 let user = self.user.map_or("-".into(), |u| escaped(u.as_bytes()));
                 let stamp = now.strftime("%d/%b/%Y:%H:%M:%S %z");
-                let _ = write!(
-                    text,
-                    "{} - {user} [{stamp}] \"{line}\" {} {}",
-                    self.client, self.status, self.octets
-                );
+                let _ = write!(text, "{} - {user} [{stamp}] \"{line}\" {} {}", self.client, self.status, self.octets);
                 if format == Format::Combined {
                     let field = |f: Option<&[u8]>| f.map_or("-".into(), escaped);
                     let _ = write!(text, " \"{}\" \"{}\"", field(self.referer), field(self.agent));

@@ -1,6 +1,7 @@
 //! Everything a request may touch. Built once; a reload builds another.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,9 +18,11 @@ pub struct App {
     /// Starts programs.
     pub spawner: Spawner,
     /// Small files.
-    pub files: files::Cache,
+    pub files: Arc<files::Cache>,
+    /// Media types.
+    pub types: Arc<files::Types>,
     /// Request lines and messages.
-    pub log: std::sync::Arc<LogFile>,
+    pub log: Arc<LogFile>,
     /// For `/ajax/processcount`.
     pub processes: ProcessCount,
     /// When the server came up.
@@ -29,11 +32,12 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(config: Config, spawner: Spawner, log: std::sync::Arc<LogFile>) -> Self {
+    pub fn new(config: Config, spawner: Spawner, log: Arc<LogFile>) -> Self {
         Self {
+            files: config.cache.clone(),
+            types: config.types.clone(),
             config,
             spawner,
-            files: files::Cache::default(),
             log,
             processes: ProcessCount::default(),
             started: Instant::now(),

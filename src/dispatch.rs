@@ -143,12 +143,10 @@ async fn serve(
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
     match &found.route.target {
-        Target::Builtin(endpoint) => {
-            match builtin::answer(*endpoint, asking.method, &app.processes).await? {
-                Some(response) => Ok(Outcome::Response(response)),
-                None => process_input(arrival).await,
-            }
-        }
+        Target::Builtin(endpoint) => match builtin::answer(*endpoint, asking.method, &app.processes).await? {
+            Some(response) => Ok(Outcome::Response(response)),
+            None => process_input(arrival).await,
+        },
         Target::Redirect(status, to) => Ok(Outcome::Response(reply::redirect(*status, to))),
         Target::Scripts(programs) => {
             let suffix = match &found.route.pattern {
@@ -193,15 +191,14 @@ async fn serve_files(
         method: asking.method,
         path,
         from: found.from,
-        raw_path: path_of(asking.target),
         query: query_of(asking.target),
         headers: &arrival.parts.headers,
     };
-    match files::serve(&files.tree, &app.files, request).await? {
+    match files::serve(&files.tree, request).await? {
         files::Found::Response(response) => Ok(Outcome::Response(response)),
-        files::Found::IndexScript(name) => {
+        files::Found::Index { file_name } => {
             let Some(programs) = &files.scripts else { return Err(Failure::new(Kind::NotFound, "no index")) };
-            let target = [path.as_bytes(), name.as_encoded_bytes()].concat();
+            let target = [path.as_bytes(), file_name.as_bytes()].concat();
             let script_path = UrlPath::parse(&percent_encode(&target), app.config.escapes)?;
             let script = scripts::find(programs, &script_path, found.from, None, false)?;
             scripts::run(app, programs, &script, &script_path, arrival, asking).await
@@ -229,23 +226,23 @@ async fn sendfile(
     let bad = || Failure::new(Kind::BadScriptHead, "X-Sendfile names a file outside its folder");
     let below = file.strip_prefix(root.as_os_str().as_encoded_bytes()).ok_or_else(bad)?;
     let path = UrlPath::parse(&percent_encode(below), app.config.escapes).map_err(|_| bad())?;
-    let tree = files::Tree { root, symlinks: files::Symlinks::Beneath, ..files::Tree::default() };
+    let options = files::Options { symlinks: files::Symlinks::Beneath, ..files::Options::new(root) };
+    let tree = files::Tree::new(options, app.types.clone(), app.files.clone());
     let request = files::Request {
         method: &arrival.parts.method,
         path: &path,
         from: 0,
-        raw_path: path.as_bytes(),
         query: None,
         headers: &arrival.parts.headers,
     };
-    match files::serve(&tree, &app.files, request).await? {
+    match files::serve(&tree, request).await? {
         files::Found::Response(mut response) => {
             for (name, value) in &fields {
                 response.headers_mut().insert(name.clone(), value.clone());
             }
             Ok(response)
         }
-        files::Found::IndexScript(_) => Err(bad()),
+        files::Found::Index { .. } => Err(bad()),
     }
 }
 
@@ -256,7 +253,13 @@ async fn explain(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: &
     match failure.kind.row().1 {
         Blame::Client => tracing::debug!(id = arrival.id, slug = failure.slug(), "{}", failure.cause),
         Blame::Script | Blame::Server => {
-            tracing::error!(id = arrival.id, slug = failure.slug(), client = arrival.connection.client(), "{}", failure.cause);
+            tracing::error!(
+                id = arrival.id,
+                slug = failure.slug(),
+                client = arrival.connection.client(),
+                "{}",
+                failure.cause
+            );
         }
     }
     let ajax = path_of(&arrival.target).starts_with(b"/ajax/");
@@ -265,7 +268,7 @@ async fn explain(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: &
         for route in &app.config.routes {
             if let (Target::Files(files), Pattern::Prefix(prefix)) = (&route.target, &route.pattern)
                 && prefix == b"/"
-                && let Some(page) = files::not_found_page(&files.tree, &app.files).await
+                && let Some(page) = files::not_found_page(&files.tree).await
             {
                 let mut response = Response::new(Body::whole(page));
                 *response.status_mut() = failure.status();

@@ -144,7 +144,26 @@ impl Failure {
     /// A failure with its cause for the log.
     pub fn new(kind: Kind, cause: impl Into<Cow<'static, str>>) -> Self {
         let retry_after = matches!(kind, Kind::Busy | Kind::OutOfResources).then_some(Duration::from_secs(1));
-        Self { kind, cause: cause.into(), allow: None, realm: None, complete_length: None, retry_after, message: None }
+        Self {
+            kind,
+            cause: cause.into(),
+            allow: None,
+            realm: None,
+            complete_length: None,
+            retry_after,
+            message: None,
+            refused: None,
+        }
+    }
+
+    /// The status code of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.refused.map_or_else(|| self.kind.status(), |(status, _)| status)
+    }
+
+    /// The word for this failure.
+    pub fn slug(&self) -> &'static str {
+        self.refused.map_or_else(|| self.kind.slug(), |(_, slug)| slug)
     }
 
     /// A 405 with the methods that would do (RFC 9110 §15.5.6).

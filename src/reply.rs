@@ -24,10 +24,7 @@ pub fn failure(failure: &Failure, voice: Voice, id: &str) -> Response<Body> {
     let status = failure.status();
     let text = failure.message.as_deref().unwrap_or(failure.kind.row().3);
     let (kind, body) = match voice {
-        Voice::Json => (
-            HeaderValue::from_static("application/json"),
-            serde_json::json!({ "error": text }).to_string(),
-        ),
+        Voice::Json => (HeaderValue::from_static("application/json"), serde_json::json!({ "error": text }).to_string()),
         Voice::Html => (HeaderValue::from_static("text/html;charset=utf-8"), page(status, text, failure.slug(), id)),
     };
     let mut response = Response::new(Body::whole(body));

@@ -55,7 +55,13 @@ pub struct Asking<'a> {
 ///
 /// # Errors
 /// 404, 403 or 500 with the reason for the log.
-pub fn find(scripts: &Scripts, path: &UrlPath, from: usize, suffix: Option<&[u8]>, fixed: bool) -> Result<Script, Failure> {
+pub fn find(
+    scripts: &Scripts,
+    path: &UrlPath,
+    from: usize,
+    suffix: Option<&[u8]>,
+    fixed: bool,
+) -> Result<Script, Failure> {
     let found = if fixed {
         script::fixed(&scripts.path, 0, &scripts.settings)
     } else {
@@ -64,16 +70,16 @@ pub fn find(scripts: &Scripts, path: &UrlPath, from: usize, suffix: Option<&[u8]
     };
     let shown = String::from_utf8_lossy(path.as_bytes()).into_owned();
     found.map_err(|why| match why {
-        NoScript::Missing => {
-            Failure::new(Kind::NoSuchScript, format!("no script for {shown}")).with_message(format!("No such CGI script ('{shown}')."))
+        NoScript::Missing => Failure::new(Kind::NoSuchScript, format!("no script for {shown}"))
+            .with_message(format!("No such CGI script ('{shown}').")),
+        NoScript::NotAFile(file) => {
+            Failure::new(Kind::ScriptNotAFile, format!("{} is not a plain file", file.display()))
+                .with_message(format!("CGI script is not a plain file ('{shown}')."))
         }
-        NoScript::NotAFile(file) => Failure::new(Kind::ScriptNotAFile, format!("{} is not a plain file", file.display()))
-            .with_message(format!("CGI script is not a plain file ('{shown}').")),
-        NoScript::NotExecutable(file) => Failure::new(
-            Kind::NotExecutable,
-            format!("{f} lacks the x bit: chmod +x {f}", f = file.display()),
-        )
-        .with_message(format!("CGI script is not executable ('{shown}').")),
+        NoScript::NotExecutable(file) => {
+            Failure::new(Kind::NotExecutable, format!("{f} lacks the x bit: chmod +x {f}", f = file.display()))
+                .with_message(format!("CGI script is not executable ('{shown}')."))
+        }
         NoScript::Writable(file) => Failure::new(
             Kind::WritableByOthers,
             format!("{f} may be written by everybody: chmod o-w {f}", f = file.display()),
@@ -116,7 +122,8 @@ pub async fn run(
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
         if let Some(exchange) = exchange.filter(|_| early) {
-            exchange.interim(head.final_status(), &head.fields);
+            let status = StatusCode::from_u16(head.final_status()).unwrap_or(StatusCode::EARLY_HINTS);
+            exchange.interim(status, &head.fields);
         }
     })
     .await
@@ -209,7 +216,8 @@ pub fn server_name(app: &App, arrival: &Arrival) -> String {
     }
     let authority = arrival.parts.uri.authority().map(|a| a.as_str());
     let host = authority.or_else(|| arrival.parts.headers.get(HOST).and_then(|v| v.to_str().ok()));
-    match host.map(|host| host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name)) {
+    match host.map(|host| host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name))
+    {
         Some(name) if !name.is_empty() => name.to_owned(),
         _ => match arrival.connection.local.map(|local| local.ip().to_canonical()) {
             Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),

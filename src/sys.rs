@@ -449,3 +449,29 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` always gives the same descriptor, and keeps it open while it is registered.
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
+
+/// Reads once into the room that `buffer` has left, and takes what came into it.
+pub(crate) fn read_into(fd: BorrowedFd<'_>, buffer: &mut bytes::BytesMut) -> io::Result<usize> {
+    let (filled, _) = rustix::io::read(fd, buffer.spare_capacity_mut())?;
+    let length = filled.len();
+    // SAFETY: the kernel has written the first `length` octets of the spare capacity.
+    unsafe { buffer.set_len(buffer.len() + length) };
+    Ok(length)
+}
+
+/// Takes on a user, a group and groups for good. Per thread to the kernel: call it while there is one.
+pub(crate) fn become_user(
+    uid: rustix::process::Uid,
+    gid: rustix::process::Gid,
+    groups: &[rustix::process::Gid],
+) -> io::Result<()> {
+    let groups: Vec<libc::gid_t> = groups.iter().map(|gid| gid.as_raw()).collect();
+    let (uid, gid) = (uid.as_raw(), gid.as_raw());
+    // SAFETY: plain system calls; `groups` is valid for its length.
+    let done = unsafe {
+        libc::setgroups(groups.len(), groups.as_ptr()) == 0
+            && libc::setresgid(gid, gid, gid) == 0
+            && libc::setresuid(uid, uid, uid) == 0
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

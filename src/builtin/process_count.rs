@@ -32,8 +32,9 @@ impl ProcessCount {
 }
 
 fn count() -> usize {
-    let mut system = System::new();
-    system.refresh_processes_specifics(ProcessesToUpdate::All, true, ProcessRefreshKind::nothing().without_tasks());
+    let Ok(mut system) = System::new() else { return 0 };
+    let what = ProcessRefreshKind::nothing().without_tasks();
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
     system.processes().len()
 }
 

@@ -55,9 +55,8 @@ where
 }
 
 fn read(text: &[u8]) -> Result<Posted, Failure> {
-    let malformed = |error: String| {
-        Failure::new(Kind::BadRequest, error.clone()).with_message(format!("malformed JSON: {error}"))
-    };
+    let malformed =
+        |error: String| Failure::new(Kind::BadRequest, error.clone()).with_message(format!("malformed JSON: {error}"));
     let characters = std::str::from_utf8(text).map_err(|error| malformed(error.to_string()))?.chars().count();
     let document: Value = serde_json::from_slice(text).map_err(|error| malformed(error.to_string()))?;
     let processed = match document.get("input") {

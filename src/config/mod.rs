@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::access_log::Format;
+use crate::files::{Cache, Types};
 use crate::limits::Admission;
 use crate::path::Escapes;
 use crate::route::Route;
@@ -80,6 +81,10 @@ pub struct Config {
     pub python: bool,
     /// What a broken percent escape means.
     pub escapes: Escapes,
+    /// Small files in memory, and what file names mean: shared by all trees.
+    pub cache: Arc<Cache>,
+    /// See `cache`.
+    pub types: Arc<Types>,
     /// The routing table.
     pub routes: Vec<Route>,
     /// Over all routes.

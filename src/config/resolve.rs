@@ -15,7 +15,7 @@ use super::{Config, Flags, Listen, ServerLimits, Tls, file, identity};
 use crate::access_log::Format;
 use crate::auth::Auth;
 use crate::builtin;
-use crate::files::{Listing, Tree};
+use crate::files::{Cache, Listing, Options, Tree, Types};
 use crate::gateway::Settings;
 use crate::gateway::settings::{HeadLimits, Isindex, User};
 use crate::limits::Admission;
@@ -40,7 +40,14 @@ const PASSED: [&str; 4] = ["PATH", "TZ", "LANG", "LC_ALL"];
 pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
     let (written, found) = read(flags)?;
     let mut problems = Vec::new();
-    let config = Resolver { flags, written, problems: &mut problems }.config(found);
+    let config = Resolver {
+        flags,
+        written,
+        problems: &mut problems,
+        cache: Arc::default(),
+        types: Arc::new(Types::with_system()),
+    }
+    .config(found);
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigError(problems)),
@@ -71,6 +78,8 @@ struct Resolver<'a> {
     flags: &'a Flags,
     written: File,
     problems: &'a mut Vec<Problem>,
+    cache: Arc<Cache>,
+    types: Arc<Types>,
 }
 
 impl Resolver<'_> {
@@ -121,9 +130,9 @@ impl Resolver<'_> {
             python,
             strict: split || found.is_some(),
         };
-        let tree = self.tree(&scripts, &document_root, &FileKeys::default());
-        let mut routes = self.routes(&scripts, &tree);
-        self.default_routes(&scripts, split, &tree, &mut routes);
+        let tree = self.options(&scripts, &document_root, &FileKeys::default());
+        let mut routes = self.routes(&scripts);
+        self.default_routes(&scripts, split, tree, &mut routes);
         let limits = self.server_limits();
         let running = self.written.limits.max_running.unwrap_or(RUNNING);
         let queue = self.written.limits.queue.unwrap_or(QUEUE);
@@ -137,6 +146,8 @@ impl Resolver<'_> {
             python,
             escapes: if python { Escapes::Literal } else { Escapes::Strict },
             routes,
+            cache: self.cache.clone(),
+            types: self.types.clone(),
             admission: Arc::new(Admission::new(saturate(running), saturate(queue), QUEUE_TIMEOUT)),
             identity,
             state,
@@ -185,9 +196,11 @@ impl Resolver<'_> {
         };
         let name = directory.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         // FNV-1a: a name that differs for two folders of the same name; nothing depends on its strength.
-        let hash = directory.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = directory
+            .as_os_str()
+            .as_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         base.join(format!("{name}-{hash:016x}"))
     }
 
@@ -255,7 +268,7 @@ impl Resolver<'_> {
         all
     }
 
-    fn tree(&mut self, of: &Section, root: &Path, keys: &FileKeys) -> Tree {
+    fn options(&mut self, of: &Section, root: &Path, keys: &FileKeys) -> Options {
         let all = self.written.files.clone();
         let python_listing = self.flags.python_style || of.python;
         let listing = keys.listing.or(all.listing);
@@ -263,7 +276,15 @@ impl Resolver<'_> {
         if let Some(cache) = keys.cache_control.clone().or(all.cache_control) {
             headers.push(("Cache-Control".into(), cache));
         }
-        Tree {
+        let content_type = keys.content_type.clone().or_else(|| self.flags.content_type.clone()).or(all.content_type);
+        let default_type = content_type.and_then(|text| {
+            let value = HeaderValue::from_str(&text).ok();
+            if value.is_none() {
+                self.complain(&of.place, "content-type", format!("\"{}\" cannot be sent", text.escape_debug()), "");
+            }
+            value
+        });
+        Options {
             root: root.canonicalize().unwrap_or_else(|_| root.to_path_buf()),
             index: keys
                 .index
@@ -273,25 +294,21 @@ impl Resolver<'_> {
             listing: listing.unwrap_or(if python_listing { Listing::Python } else { Listing::Off }),
             hide_dotfiles: !keys.dotfiles.or(all.dotfiles).unwrap_or(of.python),
             symlinks: keys.symlinks.or(all.symlinks).unwrap_or_default(),
-            default_type: keys
-                .content_type
-                .clone()
-                .or_else(|| self.flags.content_type.clone())
-                .or(all.content_type),
+            default_type,
             headers: self.headers(&of.place, "headers", &headers),
             precompressed: keys.precompressed.or(all.precompressed).unwrap_or(false),
             compress: keys.compress.or(all.compress).unwrap_or(false),
             spa_fallback: keys.fallback.clone().or(all.fallback),
-            ..Tree::default()
+            ..Options::new(root)
         }
     }
 
-    fn routes(&mut self, of: &Section, tree: &Tree) -> Vec<Route> {
+    fn routes(&mut self, of: &Section) -> Vec<Route> {
         let written = std::mem::take(&mut self.written.routes);
-        written.into_iter().filter_map(|keys| self.route(of, tree, keys)).collect()
+        written.into_iter().filter_map(|keys| self.route(of, keys)).collect()
     }
 
-    fn route(&mut self, of: &Section, tree: &Tree, keys: RouteKeys) -> Option<Route> {
+    fn route(&mut self, of: &Section, keys: RouteKeys) -> Option<Route> {
         let place = keys.place.clone();
         let Some(path) = &keys.path else {
             self.complain(&place, "route.path", "is missing", "write path = \"/cgi-bin/\"");
@@ -302,12 +319,7 @@ impl Resolver<'_> {
             self.complain(&place, "route.path", format!("\"{path}\" is not a path"), hint);
             return None;
         };
-        let kinds = [
-            keys.scripts.is_some(),
-            keys.script.is_some(),
-            keys.files.is_some(),
-            keys.redirect.is_some(),
-        ];
+        let kinds = [keys.scripts.is_some(), keys.script.is_some(), keys.files.is_some(), keys.redirect.is_some()];
         if kinds.iter().filter(|&&k| k).count() != 1 {
             let hint = "scripts = DIR, script = FILE, files = DIR or redirect = URL";
             self.complain(&place, "route", "says not exactly one thing that answers", hint);
@@ -334,11 +346,9 @@ impl Resolver<'_> {
         } else if let Some(file) = &keys.script {
             Target::Script(self.scripts(&of, &of.directory.join(file), &keys.script_keys))
         } else if let Some(folder) = &keys.files {
-            let tree = Tree { excluded: tree.excluded.clone(), ..self.tree(&of, &of.directory.join(folder), &keys.file_keys) };
-            let scripts = keys.script_keys.index_scripts.is_some();
-            let scripts = scripts.then(|| self.scripts(&of, &of.directory.join(folder), &keys.script_keys));
-            let index_scripts = keys.script_keys.index_scripts.clone().unwrap_or_default();
-            Target::Files(Arc::new(Files { tree: Tree { script_index: index_scripts, ..tree }, scripts }))
+            let folder = of.directory.join(folder);
+            let options = self.options(&of, &folder, &keys.file_keys);
+            Target::Files(self.files(&of, options, &keys.script_keys))
         } else {
             let status = keys.status.and_then(|s| u16::try_from(s).ok()).unwrap_or(302);
             let status = StatusCode::from_u16(status).ok().filter(StatusCode::is_redirection);
@@ -356,9 +366,8 @@ impl Resolver<'_> {
     }
 
     /// What is served without a word of configuration.
-    fn default_routes(&mut self, of: &Section, split: bool, tree: &Tree, routes: &mut Vec<Route>) {
+    fn default_routes(&mut self, of: &Section, split: bool, mut tree: Options, routes: &mut Vec<Route>) {
         let folders: &[&str] = if split { &["cgi-bin"] } else { &["cgi-bin", "htbin"] };
-        let mut tree = tree.clone();
         let defaults = ScriptKeys::default();
         for name in folders {
             let folder = of.directory.join(name);
@@ -383,17 +392,25 @@ impl Resolver<'_> {
         }
         for route in routes.iter_mut() {
             if let Target::Files(files) = &mut route.target {
-                let mut with = Files::clone(files);
-                with.tree.excluded.extend(tree.excluded.iter().cloned());
-                with.tree.script_suffixes.extend(tree.script_suffixes.iter().cloned());
-                *files = Arc::new(with);
+                let mut options = files.tree.options().clone();
+                options.excluded.extend(tree.excluded.iter().cloned());
+                options.script_suffixes.extend(tree.script_suffixes.iter().cloned());
+                let tree = Tree::new(options, self.types.clone(), self.cache.clone());
+                *files = Arc::new(Files { tree, scripts: files.scripts.clone() });
             }
         }
         routes.extend(builtin::routes());
-        let index = self.written.scripts.index_scripts.clone().unwrap_or_default();
-        let scripts = (!index.is_empty()).then(|| self.scripts(of, &tree.root, &defaults));
-        let target = Target::Files(Arc::new(Files { tree: Tree { script_index: index, ..tree }, scripts }));
+        let target = Target::Files(self.files(of, tree, &defaults));
         routes.push(Route { pattern: Pattern::Prefix(b"/".to_vec()), target, auth: None, headers: Vec::new() });
+    }
+
+    /// A tree with its index scripts: a suffix in `index-scripts` makes an index file of that kind a program.
+    fn files(&mut self, of: &Section, mut options: Options, keys: &ScriptKeys) -> Arc<Files> {
+        let suffixes = keys.index_scripts.clone().or_else(|| self.written.scripts.index_scripts.clone());
+        let scripts = suffixes.is_some().then(|| self.scripts(of, &options.root.clone(), keys));
+        options.script_suffixes.extend(suffixes.into_iter().flatten());
+        let tree = Tree::new(options, self.types.clone(), self.cache.clone());
+        Arc::new(Files { tree, scripts })
     }
 
     fn scripts(&mut self, of: &Section, path: &Path, keys: &ScriptKeys) -> Arc<Scripts> {
@@ -451,7 +468,11 @@ impl Resolver<'_> {
                 octets: keys.head_size.or(all.head_size).map_or(default.head.octets, saturate),
                 fields: keys.head_fields.or(all.head_fields).map_or(default.head.fields, saturate),
             },
-            sendfile_root: keys.sendfile_root.clone().or_else(|| all.sendfile_root.clone()).map(|p| of.directory.join(p)),
+            sendfile_root: keys
+                .sendfile_root
+                .clone()
+                .or_else(|| all.sendfile_root.clone())
+                .map(|p| of.directory.join(p)),
             python: of.python,
             server_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         }

@@ -245,7 +245,7 @@ impl<'a, 't> Section<'a, 't> {
 }
 
 /// Octets from `65536`, `"64k"`, `"1 MiB"`, `"2GB"` (powers of 1024 all).
-pub fn parse_size(text: &str) -> Option<u64> {
+pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (digits, unit) = split_number(text)?;
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 0,
@@ -258,7 +258,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// A time from `30` (seconds), `"500ms"`, `"2m"`, `"1h"`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_number(text)?;
     match unit {
         "" | "s" => Some(Duration::from_secs(number)),

@@ -50,14 +50,7 @@ enum State {
 
 impl Chunks {
     pub(crate) fn new() -> Chunks {
-        Chunks {
-            state: State::Size {
-                value: 0,
-                digits: 0,
-            },
-            extensions: 0,
-            trailer: 0,
-        }
+        Chunks { state: State::Size { value: 0, digits: 0 }, extensions: 0, trailer: 0 }
     }
 
     /// Reads framing bytes from the front of `input`; returns how many they are and what comes next.
@@ -84,36 +77,24 @@ impl Chunks {
     pub(crate) fn took(&mut self, n: usize) {
         if let State::Data(left) = self.state {
             let left = left.saturating_sub(n as u64);
-            self.state = if left == 0 {
-                State::DataCr
-            } else {
-                State::Data(left)
-            };
+            self.state = if left == 0 { State::DataCr } else { State::Data(left) };
         }
     }
 
     fn step(&mut self, b: u8) -> Result<State, Reason> {
-        if matches!(
-            self.state,
-            State::TrailerStart | State::TrailerName | State::TrailerValue
-        ) {
+        if matches!(self.state, State::TrailerStart | State::TrailerName | State::TrailerValue) {
             self.trailer += 1;
             if self.trailer > TRAILER_MAX {
                 return Err(refusal::BAD_CHUNK);
             }
         }
         Ok(match (self.state, b) {
-            (State::Size { value, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F')
-                if digits < SIZE_DIGITS =>
-            {
+            (State::Size { value, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < SIZE_DIGITS => {
                 let digit = match b {
                     b'0'..=b'9' => b - b'0',
                     _ => (b | 0x20) - b'a' + 10,
                 };
-                State::Size {
-                    value: value << 4 | u64::from(digit),
-                    digits: digits + 1,
-                }
+                State::Size { value: value << 4 | u64::from(digit), digits: digits + 1 }
             }
             (State::Size { digits: 0, .. }, _) => return Err(refusal::BAD_CHUNK),
             (State::Size { value, .. }, b'\r') => State::SizeLf { value },
@@ -124,18 +105,12 @@ impl Chunks {
                 if length == EXTENSION_MAX || self.extensions > EXTENSIONS_MAX {
                     return Err(refusal::BAD_CHUNK);
                 }
-                State::Extension {
-                    value,
-                    length: length + 1,
-                }
+                State::Extension { value, length: length + 1 }
             }
             (State::SizeLf { value: 0 }, b'\n') => State::TrailerStart,
             (State::SizeLf { value }, b'\n') => State::Data(value),
             (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size {
-                value: 0,
-                digits: 0,
-            },
+            (State::DataLf, b'\n') => State::Size { value: 0, digits: 0 },
             (State::TrailerStart, b'\r') => State::EndLf,
             (State::TrailerStart, b) if is_token(b) => State::TrailerName,
             (State::TrailerName, b':') => State::TrailerValue,
@@ -184,14 +159,8 @@ mod tests {
             (b"0\r\n\r\n".to_vec(), Some(b"")),
             (b"5\r\nhello\r\n0\r\n\r\n".to_vec(), Some(b"hello")),
             (b"005\r\nhello\r\n000\r\n\r\n".to_vec(), Some(b"hello")),
-            (
-                b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n".to_vec(),
-                Some(b"01234567890123456789"),
-            ),
-            (
-                b"5;a=b;c=\"d\"\r\nhello\r\n0;x\r\nT: v\r\nU:\r\n\r\n".to_vec(),
-                Some(b"hello"),
-            ),
+            (b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n".to_vec(), Some(b"01234567890123456789")),
+            (b"5;a=b;c=\"d\"\r\nhello\r\n0;x\r\nT: v\r\nU:\r\n\r\n".to_vec(), Some(b"hello")),
             (long(256), Some(b"a")),
             (long(257), None),
             (trailer(8000), Some(b"")),
@@ -226,23 +195,12 @@ mod tests {
             for step in [1, 2, 3, 7, 64, 100_000] {
                 let got = read(&input, step).expect("enough input");
                 let show = String::from_utf8_lossy(&input);
-                assert_eq!(
-                    got.as_ref().map(|(data, _)| &data[..]),
-                    expected,
-                    "{show:?} by {step}"
-                );
-                assert!(
-                    got.is_none_or(|(_, end)| end == length),
-                    "{show:?} by {step}"
-                );
+                assert_eq!(got.as_ref().map(|(data, _)| &data[..]), expected, "{show:?} by {step}");
+                assert!(got.is_none_or(|(_, end)| end == length), "{show:?} by {step}");
             }
         }
         assert_eq!(read(b"FFFFFFFFFFFFFFFF\r\nx", 1), Err(()));
         let many = "1;abcdefghi\r\nx\r\n".repeat(2000);
-        assert_eq!(
-            read(many.as_bytes(), 100_000),
-            Ok(None),
-            "extensions are bounded in all"
-        );
+        assert_eq!(read(many.as_bytes(), 100_000), Ok(None), "extensions are bounded in all");
     }
 }

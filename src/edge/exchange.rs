@@ -33,18 +33,9 @@ impl Exchanges {
             Some(Entry::Request(raw)) => Ok(RawTarget { raw }),
             Some(Entry::Refused(refusal)) => Err(*refusal),
             // Only a caller that breaks the rule above comes here; closing is the answer that cannot mix up two requests.
-            None => Err(Refusal {
-                reason: refusal::OUT_OF_STEP,
-                line: Bytes::new(),
-            }),
+            None => Err(Refusal { reason: refusal::OUT_OF_STEP, line: Bytes::new() }),
         };
-        Incoming {
-            target,
-            exchange: Exchange {
-                shared: self.shared.clone(),
-                out_before,
-            },
-        }
+        Incoming { target, exchange: Exchange { shared: self.shared.clone(), out_before } }
     }
 }
 
@@ -75,9 +66,7 @@ impl RawTarget {
     pub fn bytes<'a>(&'a self, uri: &'a http::Uri) -> &'a [u8] {
         match &self.raw {
             Some(raw) => raw,
-            None => uri
-                .path_and_query()
-                .map_or(b"/", |path| path.as_str().as_bytes()),
+            None => uri.path_and_query().map_or(b"/", |path| path.as_str().as_bytes()),
         }
     }
 }
@@ -108,14 +97,7 @@ impl Fault {
     }
 
     fn from_u8(n: u8) -> Option<Fault> {
-        [
-            Fault::Gone,
-            Fault::SlowBody,
-            Fault::BadChunk,
-            Fault::SlowReader,
-        ]
-        .into_iter()
-        .find(|fault| *fault as u8 == n)
+        [Fault::Gone, Fault::SlowBody, Fault::BadChunk, Fault::SlowReader].into_iter().find(|fault| *fault as u8 == n)
     }
 }
 
@@ -198,10 +180,7 @@ impl Exchange {
 
     /// Bytes that the socket has taken since the exchange began, heads included. What hyper still holds is not in it.
     pub fn bytes_out(&self) -> u64 {
-        self.shared
-            .bytes_out
-            .load(Ordering::Relaxed)
-            .wrapping_sub(self.out_before)
+        self.shared.bytes_out.load(Ordering::Relaxed).wrapping_sub(self.out_before)
     }
 }
 
@@ -270,15 +249,12 @@ impl Shared {
         self.slot().entry = Some(entry);
         self.bytes_in.store(0, Ordering::Relaxed);
         let gone = self.flags.load(Ordering::Acquire) & GONE;
-        self.flags
-            .store(gone | if http10 { HTTP10 } else { 0 }, Ordering::Release);
+        self.flags.store(gone | if http10 { HTTP10 } else { 0 }, Ordering::Release);
     }
 
     /// Notes the first thing that went wrong.
     pub(crate) fn fail(&self, fault: Fault) {
-        let _ = self
-            .fault
-            .compare_exchange(0, fault as u8, Ordering::AcqRel, Ordering::Acquire);
+        let _ = self.fault.compare_exchange(0, fault as u8, Ordering::AcqRel, Ordering::Acquire);
     }
 
     pub(crate) fn leave(&self) {

@@ -107,20 +107,13 @@ impl Head {
         }
         to.extend_from_slice(&bytes[self.start..self.method_end + 1]);
         target::put_twin(&raw, to);
-        to.extend_from_slice(if self.http10 {
-            b" HTTP/1.0\r\n"
-        } else {
-            b" HTTP/1.1\r\n"
-        });
+        to.extend_from_slice(if self.http10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
         match (self.form, self.host_line) {
             (Form::Absolute { authority, path }, host_line) => {
                 to.extend_from_slice(b"Host: ");
                 to.extend_from_slice(&target[authority..path]);
                 to.extend_from_slice(b"\r\n");
-                let hole = host_line.unwrap_or(Span {
-                    from: self.line_end,
-                    to: self.line_end,
-                });
+                let hole = host_line.unwrap_or(Span { from: self.line_end, to: self.line_end });
                 to.extend_from_slice(&bytes[self.line_end..hole.from]);
                 to.extend_from_slice(&bytes[hole.to..self.end]);
             }
@@ -203,19 +196,7 @@ fn read(bytes: &[u8], limits: &Limits) -> Result<Head, Stop> {
     }
     let verbatim = start == 0 && !odd && matches!(form, Form::Origin | Form::Asterisk);
     let host_line = known.host_line;
-    Ok(Head {
-        start,
-        end,
-        framing,
-        http10,
-        verbatim,
-        method_end,
-        target,
-        form,
-        odd,
-        line_end,
-        host_line,
-    })
+    Ok(Head { start, end, framing, http10, verbatim, method_end, target, form, odd, line_end, host_line })
 }
 
 fn skip_empty_lines(bytes: &[u8]) -> Result<usize, Stop> {
@@ -289,45 +270,20 @@ fn read_version(bytes: &[u8], from: usize) -> Result<(bool, usize), Stop> {
     let window = &rest[..rest.len().min(VERSION_WINDOW)];
     let Some(line_feed) = window.iter().position(|&b| b == b'\n') else {
         let whole = window.len() == VERSION_WINDOW;
-        return Err(if whole {
-            refusal::BAD_REQUEST_LINE.into()
-        } else {
-            Stop::Incomplete
-        });
+        return Err(if whole { refusal::BAD_REQUEST_LINE.into() } else { Stop::Incomplete });
     };
     Err(match window[..line_feed] {
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', b'\r'] => {
-            refusal::UNKNOWN_VERSION.into()
-        }
-        [
-            b'H',
-            b'T',
-            b'T',
-            b'P',
-            b'/',
-            b'2'..=b'9',
-            b'.',
-            b'0'..=b'9',
-            b'\r',
-        ] => refusal::UNKNOWN_VERSION.into(),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9', b'\r'] => refusal::UNKNOWN_VERSION.into(),
+        [b'H', b'T', b'T', b'P', b'/', b'2'..=b'9', b'.', b'0'..=b'9', b'\r'] => refusal::UNKNOWN_VERSION.into(),
         [.., b'\r'] => refusal::BAD_VERSION.into(),
         _ => refusal::BAD_LINE_END.into(),
     })
 }
 
 /// Reads one header line and returns where the next begins.
-fn read_field(
-    bytes: &[u8],
-    from: usize,
-    limits: &Limits,
-    known: &mut Known,
-) -> Result<usize, Stop> {
+fn read_field(bytes: &[u8], from: usize, limits: &Limits, known: &mut Known) -> Result<usize, Stop> {
     let window = bytes.len().min(from.saturating_add(limits.field_line));
-    let bytes_left = if window < bytes.len() {
-        Stop::Refused(refusal::LARGE_HEAD)
-    } else {
-        Stop::Incomplete
-    };
+    let bytes_left = if window < bytes.len() { Stop::Refused(refusal::LARGE_HEAD) } else { Stop::Incomplete };
     let mut colon = from;
     while colon < window && is_token(bytes[colon]) {
         colon += 1;
@@ -350,15 +306,7 @@ fn read_field(
         _ => return Err(refusal::BAD_FIELD.into()),
     }
     let next = at + 2;
-    let value = || {
-        trim(
-            bytes,
-            Span {
-                from: colon + 1,
-                to: at,
-            },
-        )
-    };
+    let value = || trim(bytes, Span { from: colon + 1, to: at });
     let name = &bytes[from..colon];
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => {
@@ -382,13 +330,7 @@ fn read_field(
     Ok(next)
 }
 
-fn check_host(
-    bytes: &[u8],
-    known: &Known,
-    http10: bool,
-    target: Span,
-    form: Form,
-) -> Result<(), Reason> {
+fn check_host(bytes: &[u8], known: &Known, http10: bool, target: Span, form: Form) -> Result<(), Reason> {
     if known.hosts > 1 {
         return Err(refusal::BAD_HOST);
     }
@@ -417,11 +359,7 @@ fn framing(bytes: &[u8], known: &Known, http10: bool) -> Result<Framing, Reason>
     }
     if let Some(encoding) = known.encoding {
         let encoding = encoding.of(bytes);
-        if known.encodings > 1
-            || http10
-            || encoding.is_empty()
-            || !encoding.iter().all(|&b| is_token(b))
-        {
+        if known.encodings > 1 || http10 || encoding.is_empty() || !encoding.iter().all(|&b| is_token(b)) {
             return Err(refusal::BAD_ENCODING);
         }
         if !encoding.eq_ignore_ascii_case(b"chunked") {
@@ -434,16 +372,10 @@ fn framing(bytes: &[u8], known: &Known, http10: bool) -> Result<Framing, Reason>
     };
     let digits = length.of(bytes);
     // Nineteen digits cannot overflow 64 bits.
-    if known.lengths > 1
-        || !(1..=19).contains(&digits.len())
-        || !digits.iter().all(u8::is_ascii_digit)
-    {
+    if known.lengths > 1 || !(1..=19).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return Err(refusal::BAD_LENGTH);
     }
-    match digits
-        .iter()
-        .fold(0u64, |n, d| n * 10 + u64::from(d - b'0'))
-    {
+    match digits.iter().fold(0u64, |n, d| n * 10 + u64::from(d - b'0')) {
         0 => Ok(Framing::Empty),
         n if n > i64::MAX.unsigned_abs() => Err(refusal::BAD_LENGTH),
         n => Ok(Framing::Length(n)),
@@ -455,10 +387,7 @@ fn trim(bytes: &[u8], span: Span) -> Span {
     let text = span.of(bytes);
     let front = text.iter().take_while(|b| blank(b)).count();
     let back = text[front..].iter().rev().take_while(|b| blank(b)).count();
-    Span {
-        from: span.from + front,
-        to: span.to - back,
-    }
+    Span { from: span.from + front, to: span.to - back }
 }
 
 /// The first control byte other than a tab at or after `at`, or the end. Eight bytes at a time: of all the work on a

@@ -43,7 +43,10 @@ fn framings() {
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", Framing::Empty),
         (b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length:\t 12 \t\r\n\r\n", Framing::Length(12)),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0012\r\n\r\n", Framing::Length(12)),
-        (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n", Framing::Length(9223372036854775807)),
+        (
+            b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n",
+            Framing::Length(9223372036854775807),
+        ),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked),
         (b"POST / HTTP/1.1\r\nHost: a\r\nX:\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n", Framing::Length(1)),
     ];
@@ -126,14 +129,8 @@ fn refusals() {
         (400, "GET / HTTP/1.1\r\nHost: a\r\nX(: z\r\n\r\n"),
         (400, "GET / HTTP/1.1\r\nHost: a\r\nX\u{e9}: z\r\n\r\n"),
         (400, "GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n"),
-        (
-            400,
-            "GET / HTTP/1.1\r\nHost: a\r\nX: 123456789\u{1}\r\n\r\n",
-        ),
-        (
-            400,
-            "GET / HTTP/1.1\r\nHost: a\r\nX: 123456789\u{7f}\r\n\r\n",
-        ),
+        (400, "GET / HTTP/1.1\r\nHost: a\r\nX: 123456789\u{1}\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: a\r\nX: 123456789\u{7f}\r\n\r\n"),
         (400, "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n"),
         (400, "GET / HTTP/1.1\r\n Host: a\r\n\r\n"),
         (400, "GET / HTTP/1.1\r\n\tHost: a\r\n\r\n"),
@@ -148,100 +145,31 @@ fn refusals() {
         (400, "GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n"),
         (400, "GET http://a/ HTTP/1.1\r\n\r\n"),
         // lengths
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5 5\r\n\r\n",
-        ),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,5\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5 5\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n"),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
-        ),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"),
         // codings
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ,chunked\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked;a=b\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n",
-        ),
-        (
-            400,
-            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
-        (
-            501,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
-        ),
-        (
-            501,
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
-        ),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ,chunked\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked;a=b\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \"chunked\"\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n"),
+        (400, "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"),
+        (501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n"),
         // expectations
         (417, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n"),
         (417, "POST / HTTP/1.1\r\nHost: a\r\nExpect:\r\n\r\n"),
@@ -253,22 +181,9 @@ fn refusals() {
 
 #[test]
 fn sizes() {
-    let line =
-        |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(n - 16)).into_bytes();
-    let field = |n: usize| {
-        format!(
-            "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-            "x".repeat(n - 5)
-        )
-        .into_bytes()
-    };
-    let fields = |n: usize| {
-        format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            "X: y\r\n".repeat(n - 1)
-        )
-        .into_bytes()
-    };
+    let line = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(n - 16)).into_bytes();
+    let field = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(n - 5)).into_bytes();
+    let fields = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(n - 1)).into_bytes();
     let total = |n: usize| {
         format!(
             "GET / HTTP/1.1\r\nHost: a\r\n{}X: {}\r\n\r\n",
@@ -314,36 +229,17 @@ fn canonical() {
             b"GET /p?q HTTP/1.1\r\nHost: b:1\r\nA: 1\r\nB: 2\r\n\r\n",
             None,
         ),
-        (
-            b"GET HTTPS://b HTTP/1.0\r\nA: 1\r\n\r\n",
-            b"GET / HTTP/1.0\r\nHost: b\r\nA: 1\r\n\r\n",
-            None,
-        ),
-        (
-            b"GET http://b?{ HTTP/1.1\r\nHost:\r\n\r\n",
-            b"GET /?%7B HTTP/1.1\r\nHost: b\r\n\r\n",
-            Some(b"/?{"),
-        ),
-        (
-            b"OPTIONS http://b HTTP/1.1\r\nHost: b\r\n\r\n",
-            b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n",
-            None,
-        ),
-        (
-            b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            None,
-        ),
+        (b"GET HTTPS://b HTTP/1.0\r\nA: 1\r\n\r\n", b"GET / HTTP/1.0\r\nHost: b\r\nA: 1\r\n\r\n", None),
+        (b"GET http://b?{ HTTP/1.1\r\nHost:\r\n\r\n", b"GET /?%7B HTTP/1.1\r\nHost: b\r\n\r\n", Some(b"/?{")),
+        (b"OPTIONS http://b HTTP/1.1\r\nHost: b\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n", None),
+        (b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", None),
     ];
     for (bytes, expected, raw) in table {
         let found = head(bytes);
         assert!(!found.verbatim);
         let mut canonical = BytesMut::new();
         let differs = found.put_canonical(bytes, &mut canonical);
-        assert_eq!(
-            canonical.escape_ascii().to_string(),
-            expected.escape_ascii().to_string()
-        );
+        assert_eq!(canonical.escape_ascii().to_string(), expected.escape_ascii().to_string());
         assert_eq!(differs.as_deref(), *raw);
         assert!(
             matches!(scan(&canonical, &limits()), Scan::Head(head) if head.verbatim && head.framing == found.framing)
@@ -354,14 +250,9 @@ fn canonical() {
 
 #[test]
 fn a_slash_can_be_added() {
-    let limits = Limits {
-        add_slash: true,
-        ..Limits::default()
-    };
+    let limits = Limits { add_slash: true, ..Limits::default() };
     let bytes = b"GET cgi-bin/x{ HTTP/1.0\r\n\r\n";
-    let Scan::Head(head) = verdict(bytes, &limits) else {
-        panic!("refused")
-    };
+    let Scan::Head(head) = verdict(bytes, &limits) else { panic!("refused") };
     let mut canonical = BytesMut::new();
     let raw = head.put_canonical(bytes, &mut canonical);
     assert_eq!(&canonical[..], b"GET /cgi-bin/x%7B HTTP/1.0\r\n\r\n");

@@ -23,11 +23,7 @@ const FILL: usize = 16 * 1024;
 const CHUNK_FRAME: usize = 20;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Edge<IO> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.parked {
             this.parked = false;
@@ -176,11 +172,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
             Framing::Length(length) => {
                 let here = usize::try_from(length).unwrap_or(usize::MAX).min(extra);
                 self.body_came(here);
-                self.phase = if here as u64 == length {
-                    Phase::Wait
-                } else {
-                    Phase::Length(length - here as u64)
-                };
+                self.phase = if here as u64 == length { Phase::Wait } else { Phase::Length(length - here as u64) };
                 here
             }
             Framing::Chunked => {
@@ -194,20 +186,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     /// a client that does not expect one.
     fn refuse(&mut self, reason: Reason) {
         let refusal = Refusal::new(reason, &self.held);
-        let method: &[u8] = if refusal.line.starts_with(b"HEAD ") {
-            b"HEAD"
-        } else {
-            b"GET"
-        };
+        let method: &[u8] = if refusal.line.starts_with(b"HEAD ") { b"HEAD" } else { b"GET" };
         let http10 = refusal.line.ends_with(b" HTTP/1.0");
         self.staged.extend_from_slice(method);
-        self.staged.extend_from_slice(if http10 {
-            b" / HTTP/1.0\r\n"
-        } else {
-            b" / HTTP/1.1\r\n"
-        });
-        self.staged
-            .extend_from_slice(b"host: x\r\nconnection: close\r\n\r\n");
+        self.staged.extend_from_slice(if http10 { b" / HTTP/1.0\r\n" } else { b" / HTTP/1.1\r\n" });
+        self.staged.extend_from_slice(b"host: x\r\nconnection: close\r\n\r\n");
         self.link.0.begin(Entry::Refused(Box::new(refusal)), http10);
         self.held = BytesMut::new();
         self.phase = Phase::Refused;
@@ -216,11 +199,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let now = Instant::now();
         let silent = self.held.iter().all(|b| matches!(b, b'\r' | b'\n'));
-        let time = if silent && !self.first {
-            self.limits.idle_time
-        } else {
-            self.limits.head_time
-        };
+        let time = if silent && !self.first { self.limits.idle_time } else { self.limits.head_time };
         let deadline = *self.since.get_or_insert(now) + time;
         if now < deadline {
             self.alarm.set(cx, deadline, now);
@@ -236,19 +215,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_length(
-        &mut self,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-        left: u64,
-    ) -> Poll<io::Result<()>> {
+    fn poll_length(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>, left: u64) -> Poll<io::Result<()>> {
         let before = out.filled().len();
         if !self.held.is_empty() {
-            hand_over(
-                &mut self.held,
-                usize::try_from(left).unwrap_or(usize::MAX),
-                out,
-            );
+            hand_over(&mut self.held, usize::try_from(left).unwrap_or(usize::MAX), out);
         } else if !self.eof {
             match Pin::new(&mut (&mut self.io).take(left)).poll_read(cx, out) {
                 Poll::Ready(result) => result.inspect_err(|_| self.lose())?,
@@ -272,11 +242,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_chunked(
-        &mut self,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_chunked(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = out.filled().len();
         loop {
             let Phase::Chunked(chunks) = &mut self.phase else {
@@ -288,10 +254,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
                     self.link.0.fail(Fault::BadChunk);
                     self.phase = Phase::Refused;
                     self.held = BytesMut::new();
-                    return Poll::Ready(Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        reason.text,
-                    )));
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason.text)));
                 }
             };
             let _ = self.held.split_to(eaten);
@@ -332,19 +295,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     /// hyper's buffer has no room for a frame. hyper asks with kilobytes of room, so nothing ever comes of this but an
     /// error instead of an endless loop.
     fn full(&mut self, something: bool) -> Poll<io::Result<()>> {
-        Poll::Ready(if something {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::OutOfMemory.into())
-        })
+        Poll::Ready(if something { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) })
     }
 
     fn body_came(&mut self, n: usize) {
         let before = self.link.0.bytes_in.load(Ordering::Relaxed); // nobody else writes it
-        self.link
-            .0
-            .bytes_in
-            .store(before.saturating_add(n as u64), Ordering::Relaxed);
+        self.link.0.bytes_in.store(before.saturating_add(n as u64), Ordering::Relaxed);
         if let Some(since) = self.body.since.take() {
             self.body.waited += since.elapsed();
         }
@@ -355,9 +311,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         let since = *self.body.since.get_or_insert(now);
         let came = self.link.0.bytes_in.load(Ordering::Relaxed);
         let paid_for = Duration::from_secs(came / u64::from(self.limits.body_rate.max(1)));
-        let by_rate = paid_for
-            .max(self.limits.body_rate_after)
-            .saturating_sub(self.body.waited);
+        let by_rate = paid_for.max(self.limits.body_rate_after).saturating_sub(self.body.waited);
         let deadline = since + by_rate.min(self.limits.body_idle);
         if now < deadline {
             self.alarm.set(cx, deadline, now);
@@ -402,12 +356,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     /// Looks for a hang-up when hyper does not: while an upload has no reader.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
         let polled = std::mem::take(&mut self.polled);
-        if polled
-            || !matches!(
-                self.phase,
-                Phase::Length(_) | Phase::Chunked(_) | Phase::Wait
-            )
-        {
+        if polled || !matches!(self.phase, Phase::Length(_) | Phase::Chunked(_) | Phase::Wait) {
             return;
         }
         while !self.eof && self.held.len() < self.limits.ahead {

@@ -127,11 +127,7 @@ struct Pace {
 enum Shut {
     Open,
     Sent,
-    Lingering {
-        until: Instant,
-        idle: Instant,
-        left: u64,
-    },
+    Lingering { until: Instant, idle: Instant, left: u64 },
     Done,
 }
 
@@ -235,21 +231,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     /// answer (RFC 9112 section 9.6).
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         const READS_PER_POLL: usize = 32;
-        let Shut::Lingering {
-            until,
-            mut idle,
-            mut left,
-        } = self.shut
-        else {
+        let Shut::Lingering { until, mut idle, mut left } = self.shut else {
             return Poll::Ready(());
         };
         for _ in 0..READS_PER_POLL {
             let mut room = [MaybeUninit::uninit(); 16 * 1024];
             let mut room = ReadBuf::uninit(&mut room);
             match Pin::new(&mut self.io).poll_read(cx, &mut room) {
-                Poll::Ready(Ok(()))
-                    if !room.filled().is_empty() && room.filled().len() as u64 <= left =>
-                {
+                Poll::Ready(Ok(())) if !room.filled().is_empty() && room.filled().len() as u64 <= left => {
                     left -= room.filled().len() as u64;
                     idle = Instant::now() + self.limits.linger_idle;
                     self.shut = Shut::Lingering { until, idle, left };
@@ -302,13 +291,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
                         continue;
                     }
                     let now = Instant::now();
-                    let (until, idle) =
-                        (now + self.limits.linger_time, now + self.limits.linger_idle);
-                    self.shut = Shut::Lingering {
-                        until,
-                        idle,
-                        left: self.limits.linger_bytes,
-                    };
+                    let (until, idle) = (now + self.limits.linger_time, now + self.limits.linger_idle);
+                    self.shut = Shut::Lingering { until, idle, left: self.limits.linger_bytes };
                 }
                 Shut::Lingering { .. } => {
                     ready!(self.poll_linger(cx));

@@ -54,21 +54,10 @@ pub fn check(input: &[u8], cuts: &[usize]) {
         Some([Seen::Refused | Seen::BadBody]) => open, // the fault was found before the end of the head or body
         _ => false,
     };
-    assert!(
-        agrees,
-        "{show}\nseen {seen:?}\nexpected {expected:?} (open: {open})"
-    );
-    let answers = wire
-        .windows(9)
-        .filter(|w| w.starts_with(b"HTTP/1.") && w[8] == b' ')
-        .count();
+    assert!(agrees, "{show}\nseen {seen:?}\nexpected {expected:?} (open: {open})");
+    let answers = wire.windows(9).filter(|w| w.starts_with(b"HTTP/1.") && w[8] == b' ').count();
     let interim = wire.windows(12).filter(|w| *w == b"HTTP/1.1 100").count();
-    assert_eq!(
-        answers - interim,
-        seen.len(),
-        "{show}\nhyper answered by itself: {}",
-        wire.escape_ascii()
-    );
+    assert_eq!(answers - interim, seen.len(), "{show}\nhyper answered by itself: {}", wire.escape_ascii());
 }
 
 /// What the service sees of `input`, and what comes back.
@@ -96,13 +85,7 @@ fn drive(input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
 
     let wire = Rc::new(RefCell::new(Vec::new()));
     let seen = Rc::new(RefCell::new(Vec::new()));
-    let (edge, exchanges) = Edge::new(
-        Client {
-            pieces,
-            wire: wire.clone(),
-        },
-        Arc::new(Limits::default()),
-    );
+    let (edge, exchanges) = Edge::new(Client { pieces, wire: wire.clone() }, Arc::new(Limits::default()));
     let log = seen.clone();
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let incoming = exchanges.next();
@@ -117,21 +100,8 @@ fn drive(input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
                     Ok(body) => {
                         let method = parts.method.to_string();
                         let target = target.bytes(&parts.uri).to_vec();
-                        let host = parts
-                            .headers
-                            .get_all("host")
-                            .iter()
-                            .map(|host| host.as_bytes().to_vec())
-                            .collect();
-                        (
-                            200,
-                            Seen::Request {
-                                method,
-                                target,
-                                host,
-                                body: body.to_bytes().to_vec(),
-                            },
-                        )
+                        let host = parts.headers.get_all("host").iter().map(|host| host.as_bytes().to_vec()).collect();
+                        (200, Seen::Request { method, target, host, body: body.to_bytes().to_vec() })
                     }
                 },
             };
@@ -141,9 +111,7 @@ fn drive(input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection = pin!(
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(edge), service)
-    );
+    let mut connection = pin!(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(edge), service));
     let bell = Arc::new(Bell(AtomicBool::new(true)));
     let waker = bell.clone().into();
     let mut cx = Context::from_waker(&waker);
@@ -174,11 +142,7 @@ struct Client {
 }
 
 impl AsyncRead for Client {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Some(piece) = self.pieces.front_mut() else {
             return Poll::Pending;
         };
@@ -193,11 +157,7 @@ impl AsyncRead for Client {
 }
 
 impl AsyncWrite for Client {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.wire.borrow_mut().extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
     }
@@ -269,12 +229,7 @@ fn message(input: &[u8]) -> Verdict {
                     Unchunked::Whole(body, length) => (body, length),
                 },
             };
-            let what = Seen::Request {
-                method: head.method,
-                target: head.target,
-                host: head.host,
-                body,
-            };
+            let what = Seen::Request { method: head.method, target: head.target, host: head.host, body };
             Verdict::Whole(what, end + length, head.close)
         }
     }
@@ -291,10 +246,7 @@ struct Parsed {
 }
 
 fn token(text: &[u8]) -> bool {
-    !text.is_empty()
-        && text
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
 }
 
 /// `head` is every line with its CRLF.
@@ -323,8 +275,7 @@ fn parse(head: &[u8]) -> Option<Parsed> {
     {
         return None;
     }
-    if target.is_empty() || target.contains(&b'#') || target.contains(&b'\t') || fields.len() > 100
-    {
+    if target.is_empty() || target.contains(&b'#') || target.contains(&b'\t') || fields.len() > 100 {
         return None;
     }
     let mut values: Vec<(String, Vec<u8>)> = Vec::new();
@@ -337,18 +288,9 @@ fn parse(head: &[u8]) -> Option<Parsed> {
         while let [b' ' | b'\t', more @ ..] | [more @ .., b' ' | b'\t'] = value {
             value = more;
         }
-        values.push((
-            String::from_utf8_lossy(&field[..colon]).to_lowercase(),
-            value.to_vec(),
-        ));
+        values.push((String::from_utf8_lossy(&field[..colon]).to_lowercase(), value.to_vec()));
     }
-    let all = |name: &str| {
-        values
-            .iter()
-            .filter(|(n, _)| n == name)
-            .map(|(_, v)| v.clone())
-            .collect::<Vec<_>>()
-    };
+    let all = |name: &str| values.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect::<Vec<_>>();
 
     let mut host = all("host");
     if host.len() > 1 || (host.is_empty() && !old) {
@@ -356,16 +298,8 @@ fn parse(head: &[u8]) -> Option<Parsed> {
     }
     let lower = String::from_utf8_lossy(target).to_lowercase();
     let mut path = target.to_vec();
-    if let Some(skip) = ["http://", "https://"]
-        .iter()
-        .find(|s| lower.starts_with(**s))
-        .map(|s| s.len())
-    {
-        let authority: Vec<u8> = target[skip..]
-            .iter()
-            .copied()
-            .take_while(|b| *b != b'/' && *b != b'?')
-            .collect();
+    if let Some(skip) = ["http://", "https://"].iter().find(|s| lower.starts_with(**s)).map(|s| s.len()) {
+        let authority: Vec<u8> = target[skip..].iter().copied().take_while(|b| *b != b'/' && *b != b'?').collect();
         path = target[skip + authority.len()..].to_vec();
         if path.is_empty() && method == b"OPTIONS" {
             path = b"*".to_vec();
@@ -386,10 +320,7 @@ fn parse(head: &[u8]) -> Option<Parsed> {
         return None;
     }
 
-    if all("expect")
-        .iter()
-        .any(|v| !v.eq_ignore_ascii_case(b"100-continue"))
-    {
+    if all("expect").iter().any(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return None;
     }
     let (lengths, codings) = (all("content-length"), all("transfer-encoding"));
@@ -410,22 +341,11 @@ fn parse(head: &[u8]) -> Option<Parsed> {
     let connection: Vec<String> = all("connection")
         .iter()
         .filter_map(|v| String::from_utf8(v.clone()).ok().filter(|v| v.is_ascii()))
-        .flat_map(|v| {
-            v.split(',')
-                .map(|word| word.trim().to_lowercase())
-                .collect::<Vec<_>>()
-        })
+        .flat_map(|v| v.split(',').map(|word| word.trim().to_lowercase()).collect::<Vec<_>>())
         .collect();
     // hyper closes after HTTP/1.0 unless the answer says keep-alive, and this service's does not.
     let close = old || connection.iter().any(|word| word == "close");
-    Some(Parsed {
-        method: String::from_utf8_lossy(method).into_owned(),
-        target: path,
-        host,
-        framing,
-        length,
-        close,
-    })
+    Some(Parsed { method: String::from_utf8_lossy(method).into_owned(), target: path, host, framing, length, close })
 }
 
 fn good_host(host: &[u8]) -> bool {
@@ -444,14 +364,10 @@ fn good_host(host: &[u8]) -> bool {
     };
     let name = name.strip_suffix('.').unwrap_or(name);
     let labels = name.len() < 256 && name.split('.').all(|label| !label.is_empty());
-    let letters = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
     let port = port.is_empty()
         || port == ":"
-        || port
-            .strip_prefix(':')
-            .is_some_and(|p| p.len() < 6 && !p.starts_with('+') && p.parse::<u16>().is_ok());
+        || port.strip_prefix(':').is_some_and(|p| p.len() < 6 && !p.starts_with('+') && p.parse::<u16>().is_ok());
     labels && letters && port
 }
 
@@ -468,8 +384,7 @@ fn unchunk(input: &[u8]) -> Unchunked {
         let Some(line) = find(&input[at..], b"\r\n").map(|end| &input[at..at + end]) else {
             return Unchunked::Open;
         };
-        let (size, extension) =
-            line.split_at(line.iter().position(|&b| b == b';').unwrap_or(line.len()));
+        let (size, extension) = line.split_at(line.iter().position(|&b| b == b';').unwrap_or(line.len()));
         extensions += extension.len().saturating_sub(1);
         if extension.len() > 257 || extensions > 16384 || !printable(extension) {
             return Unchunked::Bad;
@@ -482,10 +397,7 @@ fn unchunk(input: &[u8]) -> Unchunked {
         if size == 0 {
             break;
         }
-        let Some(after) = usize::try_from(size)
-            .ok()
-            .and_then(|n| at.checked_add(n))
-            .filter(|&n| n + 2 <= input.len())
+        let Some(after) = usize::try_from(size).ok().and_then(|n| at.checked_add(n)).filter(|&n| n + 2 <= input.len())
         else {
             return Unchunked::Open;
         };
@@ -503,11 +415,7 @@ fn unchunk(input: &[u8]) -> Unchunked {
         at += line.len() + 2;
         if line.is_empty() {
             // Line ends' LFs are not counted by the edge; the bound is a few bytes apart and the fuzzer never gets there.
-            return if at - trailer > 8000 {
-                Unchunked::Open
-            } else {
-                Unchunked::Whole(body, at)
-            };
+            return if at - trailer > 8000 { Unchunked::Open } else { Unchunked::Whole(body, at) };
         }
         let Some(colon) = line.iter().position(|&b| b == b':') else {
             return Unchunked::Bad;

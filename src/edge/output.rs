@@ -15,11 +15,7 @@ use super::{Edge, Phase};
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Edge<IO> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_interim(cx))?;
         this.clean = false;
@@ -51,10 +47,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Edge<IO> {
         this.clean = true;
         if matches!(this.phase, Phase::Wait) && this.advance() {
             this.begin_idle(cx);
-        } else if matches!(
-            this.phase,
-            Phase::Wait | Phase::Length(_) | Phase::Chunked(_)
-        ) {
+        } else if matches!(this.phase, Phase::Wait | Phase::Length(_) | Phase::Chunked(_)) {
             this.watch(cx);
             this.park(cx);
         }
@@ -67,19 +60,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Edge<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
-    fn wrote(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Ready(Ok(n)) => {
                 self.write_since = None;
                 self.bytes_out = self.bytes_out.wrapping_add(*n as u64);
-                self.link
-                    .0
-                    .bytes_out
-                    .store(self.bytes_out, Ordering::Relaxed);
+                self.link.0.bytes_out.store(self.bytes_out, Ordering::Relaxed);
             }
             Poll::Ready(Err(_)) => {
                 self.link.0.fail(Fault::Gone);
@@ -155,11 +141,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
 
     /// The task goes to sleep in mid-exchange. Whoever ends the exchange from another task must wake it.
     fn park(&mut self, cx: &mut Context<'_>) {
-        if !self
-            .waker
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.waker = Some(cx.waker().clone());
             self.link.0.slot().waker = Some(cx.waker().clone());
         }

@@ -31,13 +31,8 @@ pub(crate) fn form(target: &[u8]) -> Form {
     for scheme in [&b"http://"[..], b"https://"] {
         if target.len() >= scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme) {
             let authority = scheme.len();
-            let path = target[authority..]
-                .iter()
-                .position(|b| matches!(b, b'/' | b'?'));
-            return Form::Absolute {
-                authority,
-                path: path.map_or(target.len(), |at| authority + at),
-            };
+            let path = target[authority..].iter().position(|b| matches!(b, b'/' | b'?'));
+            return Form::Absolute { authority, path: path.map_or(target.len(), |at| authority + at) };
         }
     }
     Form::Relative
@@ -51,9 +46,7 @@ pub(crate) fn is_authority(bytes: &[u8]) -> bool {
         let Some(end) = bytes.iter().position(|&b| b == b']') else {
             return false;
         };
-        let address = std::str::from_utf8(&bytes[1..end])
-            .ok()
-            .and_then(|text| text.parse::<Ipv6Addr>().ok());
+        let address = std::str::from_utf8(&bytes[1..end]).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
         if address.is_none() {
             return false;
         }
@@ -86,19 +79,13 @@ fn is_port(rest: &[u8]) -> bool {
     if *colon != b':' || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
         return false;
     }
-    digits
-        .iter()
-        .fold(0u32, |n, d| n * 10 + u32::from(d - b'0'))
-        <= 65535
+    digits.iter().fold(0u32, |n, d| n * 10 + u32::from(d - b'0')) <= 65535
 }
 
 /// May hyper not see this byte of a target? These are the ones that RFC 3986 keeps out of paths and queries and that
 /// browsers and old programs send all the same.
 pub(crate) const fn is_odd(b: u8) -> bool {
-    matches!(
-        b,
-        b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80..
-    )
+    matches!(b, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80..)
 }
 
 /// Writes `target` with its odd bytes percent-encoded and all others as they are.
@@ -178,27 +165,9 @@ mod tests {
         assert_eq!(form(b"/"), Form::Origin);
         assert_eq!(form(b"//x"), Form::Origin);
         assert_eq!(form(b"*"), Form::Asterisk);
-        assert_eq!(
-            form(b"http://h/p"),
-            Form::Absolute {
-                authority: 7,
-                path: 8
-            }
-        );
-        assert_eq!(
-            form(b"HTTPS://h:1?q"),
-            Form::Absolute {
-                authority: 8,
-                path: 11
-            }
-        );
-        assert_eq!(
-            form(b"http://h"),
-            Form::Absolute {
-                authority: 7,
-                path: 8
-            }
-        );
+        assert_eq!(form(b"http://h/p"), Form::Absolute { authority: 7, path: 8 });
+        assert_eq!(form(b"HTTPS://h:1?q"), Form::Absolute { authority: 8, path: 11 });
+        assert_eq!(form(b"http://h"), Form::Absolute { authority: 7, path: 8 });
         assert_eq!(form(b"http:/h"), Form::Relative);
         assert_eq!(form(b"ftp://h/"), Form::Relative);
         assert_eq!(form(b"**"), Form::Relative);

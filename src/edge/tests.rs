@@ -61,10 +61,7 @@ fn seeds_cut_anywhere() {
 
 #[test]
 fn damaged_seeds() {
-    let cases = std::env::var("EDGE_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(20_000);
+    let cases = std::env::var("EDGE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for _ in 0..cases {
         let mut input = Vec::new();
@@ -77,10 +74,12 @@ fn damaged_seeds() {
                 0 => input[at] = dice.roll(256) as u8,
                 1 => drop(input.drain(at..(at + 1 + dice.roll(6)).min(input.len()))),
                 2 => drop(input.splice(at..at, BITS[dice.roll(BITS.len())].iter().copied())),
-                _ => drop(input.splice(
-                    at..(at + 1 + dice.roll(4)).min(input.len()),
-                    BITS[dice.roll(BITS.len())].iter().copied(),
-                )),
+                _ => {
+                    drop(input.splice(
+                        at..(at + 1 + dice.roll(4)).min(input.len()),
+                        BITS[dice.roll(BITS.len())].iter().copied(),
+                    ))
+                }
             }
             if input.is_empty() {
                 break;

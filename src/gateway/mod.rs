@@ -32,10 +32,10 @@ pub use process::Permit;
 pub use script::{NoScript, Script};
 pub use settings::Settings;
 pub use stderr::Tail;
-pub use upload::Upload;
+pub use upload::{Source, Upload};
 pub use vars::MetaVars;
 
-use crate::spawner::{Ending, Identity, Job, SpawnError, Spawner, Step, Stdio};
+use crate::spawner::{Ending, Identity, Job, SpawnError, Spawner, Stdio, Step};
 use process::{Parts, Process};
 use settings::User;
 
@@ -193,7 +193,7 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         argv,
         env: call.environment,
         dir: call.folder,
-        limits: settings.limits.clone(),
+        limits: settings.limits,
         identity,
         sandbox: settings.sandbox.clone(),
         umask: settings.umask,
@@ -201,16 +201,16 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         linger: settings.total.unwrap_or(std::time::Duration::from_secs(24 * 3600)),
         grace: settings.grace,
     };
-    let stdio = Stdio { stdin, stdout: script_stdout, stderr: script_stderr };
-    let child = spawner.start(job, stdio).await.map_err(|error| match error {
+    let stdio = Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) };
+    let child = spawner.start(&job, stdio).await.map_err(|error| match error {
         SpawnError::TooBig => Error::TooBig,
-        SpawnError::Died => Error::SpawnerDied,
-        SpawnError::Io(error) => Error::Resources(error),
+        other => Error::Resources(io::Error::other(other)),
     })?;
     let tail = Tail::default();
     tokio::spawn(stderr::log(stderr, call.context.clone(), tail.clone()));
     Ok(Process::new(Parts {
         stdout,
+        wait: Box::pin(child.ending()),
         child,
         feeder,
         settings: settings.clone(),
@@ -250,10 +250,10 @@ fn poll_head(
     }
     let ending = match parts.poll_ending(wakers) {
         Poll::Ready(Ending::NotStarted { step, errno }) => {
-            return Poll::Ready(Err(Error::NotStarted(*step, *errno)));
+            return Poll::Ready(Err(Error::NotStarted(step, errno)));
         }
         Poll::Ready(Ending::SpawnerDied) => return Poll::Ready(Err(Error::SpawnerDied)),
-        Poll::Ready(ending) => Some(describe(ending)),
+        Poll::Ready(ending) => Some(describe(&ending)),
         Poll::Pending => None,
     };
     if parts.feeder.as_mut().is_some_and(|feeder| feeder.poll_broken(wakers)) {
@@ -271,7 +271,13 @@ fn poll_head(
             let first = settings.first_byte.map(|t| (parts.started + t, "first-byte-timeout"));
             let total = settings.total.map(|t| (parts.started + t, "timeout"));
             match (first, total) {
-                (Some(a), Some(b)) => if a.0 <= b.0 { (Some(a.0), a.1) } else { (Some(b.0), b.1) },
+                (Some(a), Some(b)) => {
+                    if a.0 <= b.0 {
+                        (Some(a.0), a.1)
+                    } else {
+                        (Some(b.0), b.1)
+                    }
+                }
                 (Some(a), None) | (None, Some(a)) => (Some(a.0), a.1),
                 (None, None) => (None, ""),
             }

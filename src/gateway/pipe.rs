@@ -1,10 +1,10 @@
 //! Pipes between the server and a script: our end never blocks, the script's end always does.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rustix::pipe::PipeFlags;
 use tokio::io::unix::AsyncFd;
 
@@ -31,7 +31,7 @@ pub(super) struct Writer {
 pub(super) fn for_output() -> io::Result<(Reader, OwnedFd)> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
-    let fd = AsyncFd::with_interest(ours, tokio::io::Interest::READABLE)?;
+    let fd = crate::sys::watch(ours)?;
     Ok((Reader { fd, read: 0, chunk: CHUNK }, theirs))
 }
 
@@ -39,7 +39,7 @@ pub(super) fn for_output() -> io::Result<(Reader, OwnedFd)> {
 pub(super) fn for_input() -> io::Result<(Writer, OwnedFd)> {
     let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
-    let fd = AsyncFd::with_interest(ours, tokio::io::Interest::WRITABLE)?;
+    let fd = crate::sys::watch(ours)?;
     Ok((Writer { fd }, theirs))
 }
 
@@ -51,10 +51,8 @@ impl Reader {
             if buffer.capacity() - buffer.len() < self.chunk / 4 {
                 buffer.reserve(self.chunk);
             }
-            let room = buffer.spare_capacity_mut();
-            match guard.try_io(|fd| Ok(rustix::io::read(fd, room)?.0.len())) {
+            match guard.try_io(|fd| crate::sys::read_into(fd.as_fd(), buffer)) {
                 Ok(Ok(n)) => {
-                    crate::sys::filled(buffer, n);
                     self.note(n);
                     return Poll::Ready(Ok(n));
                 }
@@ -86,7 +84,7 @@ impl Writer {
         while !bytes.is_empty() {
             let mut guard = self.fd.writable().await?;
             match guard.try_io(|fd| Ok(rustix::io::write(fd, &bytes)?)) {
-                Ok(Ok(n)) => bytes::Buf::advance(&mut bytes, n),
+                Ok(Ok(n)) => bytes.advance(n),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(Err(error)) => return Err(error),
                 Err(_would_block) => {}

@@ -1,8 +1,9 @@
 //! A script's process as the gateway holds it: dropped before its answer is complete, everything of it ends.
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Wakers, Poll};
+use std::task::{Context as Wakers, Poll, ready};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -25,6 +26,7 @@ pub(super) struct Process {
 pub(super) struct Parts {
     pub(super) stdout: Reader,
     pub(super) child: Child,
+    pub(super) wait: Pin<Box<dyn Future<Output = Ending> + Send>>,
     pub(super) feeder: Option<Feeder>,
     pub(super) settings: Arc<Settings>,
     pub(super) context: Arc<Context>,
@@ -65,17 +67,14 @@ impl Process {
 
 impl Parts {
     /// How the process ended, once it has.
-    pub(super) fn poll_ending(&mut self, wakers: &mut Wakers<'_>) -> Poll<&Ending> {
-        if self.ending.is_none() {
-            match self.child.poll_wait(wakers) {
-                Poll::Ready(ending) => {
-                    self.context.ended(&ending);
-                    self.ending = Some(ending);
-                }
-                Poll::Pending => return Poll::Pending,
-            }
+    pub(super) fn poll_ending(&mut self, wakers: &mut Wakers<'_>) -> Poll<Ending> {
+        if let Some(ending) = self.ending {
+            return Poll::Ready(ending);
         }
-        self.ending.as_ref().map_or(Poll::Pending, Poll::Ready)
+        let ending = ready!(self.wait.as_mut().poll(wakers));
+        self.context.ended(&ending);
+        self.ending = Some(ending);
+        Poll::Ready(ending)
     }
 
     async fn ended(&mut self) {

@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use rustix::fs::{Mode, OFlags};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -34,7 +35,7 @@ pub enum Upload {
 impl Upload {
     /// Prepares `body`. A chunked one (`length` is `None`) is taken in whole, so that CONTENT_LENGTH is right; more
     /// than `max` octets are refused, before anything is started.
-    pub async fn prepare(mut body: Source, length: Option<u64>, max: u64, spool: &PathBuf) -> Result<Self, Error> {
+    pub async fn prepare(mut body: Source, length: Option<u64>, max: u64, spool: &Path) -> Result<Self, Error> {
         if let Some(length) = length {
             return match length {
                 0 => Ok(Self::Memory(Bytes::new())),
@@ -54,12 +55,12 @@ impl Upload {
             if memory.len() > IN_MEMORY {
                 let full = memory.split().freeze();
                 spooled += full.len() as u64;
-                file = Some(append(file, full, spool.clone()).await?);
+                file = Some(append(file, full, spool.to_path_buf()).await?);
             }
         }
         let Some(file) = file else { return Ok(Self::Memory(memory.freeze())) };
         spooled += memory.len() as u64;
-        let mut file = append(Some(file), memory.freeze(), spool.clone()).await?;
+        let mut file = append(Some(file), memory.freeze(), spool.to_path_buf()).await?;
         file.rewind().map_err(Error::Resources)?;
         Ok(Self::Spooled(file, spooled))
     }
@@ -96,7 +97,7 @@ async fn append(file: Option<File>, bytes: Bytes, folder: PathBuf) -> Result<Fil
     let work = tokio::task::spawn_blocking(move || -> io::Result<File> {
         let mut file = match file {
             Some(file) => file,
-            None => crate::sys::unnamed_file(&folder)?,
+            None => unnamed_file(&folder)?,
         };
         file.write_all(&bytes)?;
         Ok(file)
@@ -109,6 +110,12 @@ async fn append(file: Option<File>, bytes: Bytes, folder: PathBuf) -> Result<Fil
         Ok(Err(error)) => Err(Error::Resources(error)),
         Err(_) => Err(Error::Resources(io::Error::other("spooling was cut short"))),
     }
+}
+
+/// A file that has no name from the start, so that nothing of it is left whatever happens.
+fn unnamed_file(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
 /// A task that writes a body into a script's standard input; aborted when dropped.
@@ -155,8 +162,7 @@ impl Feeder {
     /// Resolves when the client left before the body was complete; never otherwise.
     pub(super) fn poll_broken(&mut self, context: &mut std::task::Context<'_>) -> bool {
         use std::future::Future as _;
-        !self.detached
-            && matches!(std::pin::Pin::new(&mut self.broken).poll(context), std::task::Poll::Ready(Ok(())))
+        !self.detached && matches!(std::pin::Pin::new(&mut self.broken).poll(context), std::task::Poll::Ready(Ok(())))
     }
 
     /// Lets the task go on by itself: the answer is complete.

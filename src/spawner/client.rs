@@ -401,6 +401,15 @@ impl Child {
             .unwrap_or(Ending::SpawnerDied)
     }
 
+    /// What [`Child::wait`] tells, as a future of its own.
+    pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
+        let mut state = self.state.clone();
+        async move {
+            let told = state.wait_for(|state| state.ending.is_some()).await;
+            told.ok().and_then(|state| state.ending).unwrap_or(Ending::SpawnerDied)
+        }
+    }
+
     /// Waits until no process of the job is left, those it detached included. At once after [`Child::wait`], unless
     /// the script left some behind.
     pub async fn gone(&mut self) {
