@@ -2,9 +2,8 @@
 # A guestbook as a CGI script in POSIX shell, with tools that every Unix has: awk, cat, date, dd, find, tail, tr.
 #
 # GET shows the newest entries and a form; POST adds an entry and answers 303 to the same page, so that a reload does
-# not post again. An entry is one line, "time TAB name TAB message". It is short and
-# written by one printf, in one piece, to a file opened for appending, so simultaneous entries cannot mix and no lock is
-# needed.
+# not post again. An entry is one line, "time TAB name TAB message". It is short
+# and written in one piece to a file opened for appending, so simultaneous entries cannot mix and no lock is needed.
 #
 # What a visitor sends is only ever data: every expansion is quoted, nothing is evaluated, and no text is used as a
 # format of printf or as a program of awk.
