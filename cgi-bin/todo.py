@@ -59,8 +59,8 @@ def main():
 
 def answer(status, document, *headers):
     lines = ["Status: " + status, "Content-Type: application/json", "Cache-Control: no-store",
-             "X-Content-Type-Options: nosniff", *headers, "", json.dumps(document), ""]
-    sys.stdout.write("\n".join(lines))  # json.dumps answers ASCII, so no locale can break this
+             "X-Content-Type-Options: nosniff", *headers, "", json.dumps(document, ensure_ascii=False), ""]
+    sys.stdout.buffer.write("\n".join(lines).encode("utf-8"))  # bytes, because the locale may be any
 
 
 # --- the request -----------------------------------------------------------------------------------------------------

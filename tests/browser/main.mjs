@@ -48,7 +48,7 @@ async function tell() {
       console.log(`ok    ${name}`);
       passed += 1;
     } catch (error) {
-      console.log(`FAIL  ${name}: ${error.message}`);
+      console.log(`FAIL  ${name}: ${error.message.trimEnd().replaceAll("\n", "\n      ")}`);
       for (const line of server.log.trimEnd().split("\n").slice(-20)) console.log(`      | ${line}`);
       failed += 1;
     } finally {
