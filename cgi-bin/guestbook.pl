@@ -153,7 +153,7 @@ sub from_another_site {
 
 # Where the server lets scripts keep things, outside everything served; the rest is for other servers.
 sub state_folder {
-    my $folder = $ENV{CGISERVE_STATE};
+    my $folder = $ENV{X_STATE_DIRECTORY};
     $folder = "$ENV{XDG_STATE_HOME}/cgiserve" if !$folder && $ENV{XDG_STATE_HOME};
     if ($folder) {
         mkdir $folder, 0700;

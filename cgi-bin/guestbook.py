@@ -133,7 +133,7 @@ def from_another_site():
 
 def state_folder():
     """Where the server lets scripts keep things, outside everything served; the rest is for other servers."""
-    folder = os.environ.get("CGISERVE_STATE")
+    folder = os.environ.get("X_STATE_DIRECTORY")
     if not folder and os.environ.get("XDG_STATE_HOME"):
         folder = os.path.join(os.environ["XDG_STATE_HOME"], "cgiserve")
     if folder:

@@ -153,7 +153,7 @@ from_another_site() {
 
 # Sets $folder: where the server lets scripts keep things, outside everything served; the rest is for other servers.
 state_folder() {
-    folder=${CGISERVE_STATE:-${XDG_STATE_HOME:+$XDG_STATE_HOME/cgiserve}}
+    folder=${X_STATE_DIRECTORY:-${XDG_STATE_HOME:+$XDG_STATE_HOME/cgiserve}}
     if [ -n "$folder" ]; then
         mkdir -p "$folder"
         return

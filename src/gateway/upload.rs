@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context as Wakers, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -121,16 +123,16 @@ fn unnamed_file(folder: &Path) -> io::Result<File> {
 /// A task that writes a body into a script's standard input; aborted when dropped.
 pub(super) struct Feeder {
     task: JoinHandle<()>,
-    broken: oneshot::Receiver<()>,
+    /// Told when the client left in mid-body; `None` once that can no longer happen.
+    broken: Option<oneshot::Receiver<()>>,
     /// Once the answer is complete the rest of the body is read and thrown away, so that the connection keeps step.
     detached: bool,
 }
 
 impl Feeder {
     fn run(write: impl Future<Output = io::Result<()>> + Send + 'static) -> Self {
-        let (_never, broken) = oneshot::channel();
         // A script that does not read is no error; whoever wrote less than it wanted has nobody to tell.
-        Self { task: tokio::spawn(async { drop(write.await) }), broken, detached: true }
+        Self { task: tokio::spawn(async { drop(write.await) }), broken: None, detached: true }
     }
 
     fn pump(mut body: Source, pipe: Writer) -> Self {
@@ -156,13 +158,19 @@ impl Feeder {
                 }
             }
         });
-        Self { task, broken, detached: false }
+        Self { task, broken: Some(broken), detached: false }
     }
 
-    /// Resolves when the client left before the body was complete; never otherwise.
-    pub(super) fn poll_broken(&mut self, context: &mut std::task::Context<'_>) -> bool {
-        use std::future::Future as _;
-        !self.detached && matches!(std::pin::Pin::new(&mut self.broken).poll(context), std::task::Poll::Ready(Ok(())))
+    /// Whether the client left before the body was complete; otherwise the task is woken when it does.
+    pub(super) fn poll_broken(&mut self, wakers: &mut Wakers<'_>) -> bool {
+        let Some(broken) = self.broken.as_mut().filter(|_| !self.detached) else { return false };
+        match Pin::new(broken).poll(wakers) {
+            Poll::Pending => false,
+            Poll::Ready(told) => {
+                self.broken = None;
+                told.is_ok()
+            }
+        }
     }
 
     /// Lets the task go on by itself: the answer is complete.
