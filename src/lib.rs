@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order in which a request meets them.
 
+pub mod auth;
 pub mod body;
 pub mod failure;
 pub mod path;
