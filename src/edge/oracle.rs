@@ -416,8 +416,8 @@ fn parse(head: &[u8]) -> Option<Parsed> {
                 .collect::<Vec<_>>()
         })
         .collect();
-    // hyper closes after HTTP/1.0 unless the answer says keep-alive, and this service's does not.
-    let close = old || connection.iter().any(|word| word == "close");
+    let says = |what: &str| connection.iter().any(|word| word == what);
+    let close = says("close") || (old && !says("keep-alive"));
     Some(Parsed {
         method: String::from_utf8_lossy(method).into_owned(),
         target: path,
