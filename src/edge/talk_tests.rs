@@ -113,6 +113,15 @@ async fn answer(request: Request<HyperBody>, exchanges: Exchanges, news: News) -
             });
             response
         }
+        "/late" => {
+            // Answered at once; the body is read in another task, when the exchange is long over.
+            let body = request.into_body();
+            tokio::spawn(async move {
+                let body = body.collect().await.map(|body| body.to_bytes().len());
+                let _ = news.send(format!("late {body:?}"));
+            });
+            say(200, "late".to_owned(), Some(exchange))
+        }
         "/hints" => {
             let mut headers = HeaderMap::new();
             headers.insert("link", "</a.css>".parse().expect("a value"));
@@ -584,6 +593,25 @@ async fn a_reader_that_stops_is_given_up() {
     }
     assert!(task.await.expect("no panic").is_err());
     assert_eq!(start.elapsed().as_secs(), 160);
+}
+
+/// A task that wakes itself for ever would keep the clock from moving, and this test from ending.
+#[tokio::test(start_paused = true)]
+async fn a_body_may_be_read_after_the_answer() {
+    let (mut client, _, mut told) = memory(Limits::default());
+    let text = b"POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345";
+    client.write_all(text).await.expect("a pipe");
+    read_marks(&mut client, "late", 1).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    client
+        .write_all(b"67890GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .expect("a pipe");
+    assert_eq!(
+        bodies(&read_marks(&mut client, "/next", 1).await),
+        ["/next"]
+    );
+    hear(&mut told, "late Ok(10)").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
 //! Whatever bytes a client sends, cut however: the service must see exactly the requests that a second, independent
-//! reading of the same bytes finds, or a refusal and nothing after it. `cargo fuzz run edge` from `tests/`.
+//! reading of the same bytes finds, or a refusal and nothing after it. `cargo fuzz run --fuzz-dir tests/fuzz edge`.
 //!
 //! The first byte says how many cuts follow it, the next ones where.
 #![no_main]
