@@ -97,7 +97,7 @@ fn prepare(entrant: &mut Entrant, workload: &Workload, ground: &Ground) -> Resul
     if entrant.who == Who::SpawnLoop {
         return Ok(());
     }
-    let server = peers::start(entrant.who, ground, packages::runs_scripts(workload))?;
+    let server = peers::start(entrant.who, ground, workload)?;
     match &workload.kind {
         Kind::Requests(requests) => {
             let condition = check(&server, requests)?;
@@ -150,6 +150,23 @@ fn check(server: &Server, requests: &Requests) -> Result<Option<(&'static str, S
     }
 }
 
+/// Waits, five seconds at most, for a moment in which others are quiet.
+fn wait_for_quiet() {
+    for _ in 0..20 {
+        let (begin, busy) = (Instant::now(), proc::seconds_outside(process::id()));
+        thread::sleep(Duration::from_millis(250));
+        if noise_since(begin, busy) < NOISE {
+            return;
+        }
+    }
+}
+
+/// The part of all cores that others used since `begin`, when they had used `busy` seconds.
+fn noise_since(begin: Instant, busy: f64) -> f64 {
+    let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
+    ((proc::seconds_outside(process::id()) - busy) / (begin.elapsed().as_secs_f64() * cores)).max(0.0)
+}
+
 /// A sample; once more if others were busy, because it would tell of them.
 fn quiet_sample(
     entrant: &mut Entrant,
@@ -160,11 +177,12 @@ fn quiet_sample(
     let tries = if options.quick { 1 } else { 2 };
     let mut best: Option<Sample> = None;
     for _ in 0..tries {
+        if !options.quick {
+            wait_for_quiet();
+        }
         let (begin, busy) = (Instant::now(), proc::seconds_outside(process::id()));
         let mut sample = sample(entrant, workload, ground, options.seconds)?;
-        let others = proc::seconds_outside(process::id()) - busy;
-        let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
-        sample.noise = (others / (begin.elapsed().as_secs_f64() * cores)).max(0.0);
+        sample.noise = noise_since(begin, busy);
         let quiet = sample.noise < NOISE;
         if best.as_ref().is_none_or(|before| sample.noise < before.noise) {
             best = Some(sample);
@@ -184,7 +202,7 @@ fn sample(entrant: &mut Entrant, workload: &Workload, ground: &Ground, seconds: 
     if matches!(workload.kind, Kind::Memory { .. } | Kind::Upload { .. } | Kind::EchoMemory { .. }) {
         // Memory is told of a fresh process: what an allocator once took it keeps.
         entrant.server = None;
-        entrant.server = Some(peers::start(entrant.who, ground, packages::runs_scripts(workload))?);
+        entrant.server = Some(peers::start(entrant.who, ground, workload)?);
     }
     let server = entrant.server.as_ref().ok_or(Trouble::Failed("not started".into()))?;
     let begin = server.cpu_seconds();

@@ -12,7 +12,7 @@ use crate::{
     floor, packages,
     server::{Server, listens},
     tree::{self, Tree},
-    workload::Who,
+    workload::{Kind, Who, Workload},
 };
 
 /// Why somebody does not take part.
@@ -55,8 +55,8 @@ impl Who {
     }
 }
 
-/// Starts a contestant and waits until it listens. `scripts`: nginx gets fcgiwrap beside it.
-pub(crate) fn start(who: Who, ground: &Ground, scripts: bool) -> Result<Server, Trouble> {
+/// Starts a contestant as the workload needs it and waits until it listens.
+pub(crate) fn start(who: Who, ground: &Ground, workload: &Workload) -> Result<Server, Trouble> {
     let mut server = Server::new(who)?;
     let port = server.address.port().to_string();
     let site = ground.tree.site.as_path();
@@ -69,15 +69,17 @@ pub(crate) fn start(who: Who, ground: &Ground, scripts: bool) -> Result<Server, 
     };
     let mut command = match who {
         Who::Ours => {
-            let conf = run.join("cgiserve.toml");
-            fs::write(&conf, include_str!("peers/cgiserve.toml")).map_err(|e| format!("{}: {e}", conf.display()))?;
+            // Each WebSocket is a running script, and the default allows a few dozen of them at once.
+            let sockets = matches!(workload.kind, Kind::Echo { .. } | Kind::EchoMemory { .. });
+            let running = if sockets { "max-running = 1000" } else { "" };
+            write_conf(&include_str!("peers/cgiserve.toml").replace("@RUNNING@", running))?;
             let mut command = Command::new(ground.ours);
-            command.arg("--config").arg(conf).arg("--directory").arg(site).args(["--bind", "127.0.0.1", &port]);
+            command.arg("--config").arg(&conf).arg("--directory").arg(site).args(["--bind", "127.0.0.1", &port]);
             command
         }
         Who::Nginx => {
             write_conf(include_str!("peers/nginx.conf"))?;
-            if scripts {
+            if packages::runs_scripts(workload) {
                 let socket = run.join("fcgiwrap");
                 let mut wrap = Command::new(program("fcgiwrap")?);
                 wrap.args(["-c", "16", "-s", &format!("unix:{}", socket.display())]);
