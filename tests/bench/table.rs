@@ -103,10 +103,13 @@ fn judge(workload: &Workload, goal: &Goal, entrants: &[Entrant]) -> Verdict {
         }
         Versus::One(who) => (ratios(&ours, &figures(who)), compared(goal.metric, who, ""), "x"),
         Versus::Best(many) => {
-            let ranked = many.iter().filter_map(|&who| Some((who, median(figures(who))?)));
-            let best = ranked.reduce(|a, b| if (b.1 > a.1) == goal.metric.more_is_better() { b } else { a });
+            let ranked: Vec<_> = many.iter().filter_map(|&who| Some((who, median(figures(who))?))).collect();
+            // The best of fewer is a lower bar, which must be seen.
+            let whole = if ranked.len() == many.len() { "best peer, " } else { "best of the peers THAT RAN, " };
+            let best =
+                ranked.into_iter().reduce(|a, b| if (b.1 > a.1) == goal.metric.more_is_better() { b } else { a });
             match best {
-                Some((who, _)) => (ratios(&ours, &figures(who)), compared(goal.metric, who, "best peer, "), "x"),
+                Some((who, _)) => (ratios(&ours, &figures(who)), compared(goal.metric, who, whole), "x"),
                 None => (Vec::new(), format!("{} / best peer", goal.metric.label()), "x"),
             }
         }
