@@ -59,6 +59,8 @@ kinds! {
     MethodNotAllowed => 405, Client, "method-not-allowed", "This page does not take that method.";
     /// The request took too long to arrive.
     RequestTimeout => 408, Client, "request-timeout", "The request took too long to arrive.";
+    /// A precondition does not hold (RFC 9110 §13.1.1, §13.1.4).
+    PreconditionFailed => 412, Client, "precondition-failed", "This is not the version you mean.";
     /// The body is larger than `max-body`.
     BodyTooLarge => 413, Client, "body-too-large", "The request body is too large.";
     /// The request line is too long.
@@ -134,13 +136,34 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// A sentence for the client in place of the kind's own.
     pub message: Option<Cow<'static, str>>,
+    /// Status and slug of a head that was refused below HTTP's grammar, in place of the kind's own.
+    pub refused: Option<(StatusCode, &'static str)>,
 }
 
 impl Failure {
     /// A failure with its cause for the log.
     pub fn new(kind: Kind, cause: impl Into<Cow<'static, str>>) -> Self {
         let retry_after = matches!(kind, Kind::Busy | Kind::OutOfResources).then_some(Duration::from_secs(1));
-        Self { kind, cause: cause.into(), allow: None, realm: None, complete_length: None, retry_after, message: None }
+        Self {
+            kind,
+            cause: cause.into(),
+            allow: None,
+            realm: None,
+            complete_length: None,
+            retry_after,
+            message: None,
+            refused: None,
+        }
+    }
+
+    /// The status code of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.refused.map_or_else(|| self.kind.status(), |(status, _)| status)
+    }
+
+    /// The word for this failure.
+    pub fn slug(&self) -> &'static str {
+        self.refused.map_or_else(|| self.kind.slug(), |(_, slug)| slug)
     }
 
     /// A 405 with the methods that would do (RFC 9110 §15.5.6).

@@ -2,6 +2,35 @@
 //!
 //! The modules stand in the order in which a request meets them.
 
+pub mod cli;
+pub mod config;
+pub mod logging;
+
+pub mod app;
+pub mod server;
+
+pub mod edge;
+
+pub mod connection;
+pub mod dispatch;
+pub mod path;
+pub mod route;
+
+pub mod auth;
+pub mod limits;
+
+pub mod builtin;
+pub mod files;
+pub mod gateway;
+pub mod scripts;
+pub mod websocket;
+
+pub mod spawner;
+
+pub mod access_log;
 pub mod body;
 pub mod failure;
-pub mod path;
+pub mod reply;
+pub mod ticket;
+
+mod sys;

@@ -1,0 +1,88 @@
+//! Everything a request may touch. Built once; a reload builds another.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::access_log::LogFile;
+use crate::builtin::ProcessCount;
+use crate::config::Config;
+use crate::files;
+use crate::spawner::Spawner;
+
+/// The state of a running server.
+pub struct App {
+    /// What the operator wants.
+    pub config: Config,
+    /// Starts programs.
+    pub spawner: Spawner,
+    /// Small files.
+    pub files: Arc<files::Cache>,
+    /// Media types.
+    pub types: Arc<files::Types>,
+    /// Request lines and messages.
+    pub log: Arc<LogFile>,
+    /// For `/ajax/processcount`.
+    pub processes: ProcessCount,
+    /// When the server came up.
+    pub started: Instant,
+    ids: RequestIds,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(config: Config, spawner: Spawner, log: Arc<LogFile>) -> Self {
+        Self {
+            files: config.cache.clone(),
+            types: config.types.clone(),
+            config,
+            spawner,
+            log,
+            processes: ProcessCount::default(),
+            started: Instant::now(),
+            ids: RequestIds::new(),
+        }
+    }
+
+    /// An id that no other request of this or another run has.
+    pub fn request_id(&self) -> String {
+        self.ids.next()
+    }
+
+    /// Makes the state folder, for the scripts' user alone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn make_state_folder(config: &Config) -> io::Result<()> {
+        use std::os::unix::fs::{DirBuilderExt, chown};
+        if let Some(base) = config.state.parent() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(base)?;
+        }
+        match std::fs::DirBuilder::new().mode(0o700).create(&config.state) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        if let Some(identity) = &config.identity {
+            chown(&config.state, Some(identity.uid), Some(identity.gid))?;
+        }
+        Ok(())
+    }
+}
+
+/// Request ids: the second of the start and a counter, short enough to be read out over a telephone.
+struct RequestIds {
+    run: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { run: since.as_secs() ^ u64::from(std::process::id()) << 40, next: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> String {
+        format!("{:x}-{:x}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

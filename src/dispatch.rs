@@ -1,0 +1,307 @@
+//! The table of contents of the server: what happens to a request, in order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+
+use crate::app::App;
+use crate::body::Body;
+use crate::builtin;
+use crate::connection::{Arrival, path_of, query_of};
+use crate::failure::{Blame, Failure, Kind};
+use crate::files;
+use crate::path::UrlPath;
+use crate::reply::{self, Voice};
+use crate::route::{self, Files, Match, Pattern, Route, Target};
+use crate::scripts::{self, Asking, Outcome};
+use crate::ticket::Ticket;
+
+/// How often a script may send a request elsewhere on this server (Apache's number).
+const HOPS: usize = 10;
+
+/// Answers one request.
+pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failure>) -> Response<Body> {
+    let method = arrival.parts.method.clone();
+    let mut ticket = ticket(app, &arrival, refused.is_some());
+    let outcome = match refused {
+        Some(failure) => Err(failure),
+        None => route(app, &mut arrival, &mut ticket).await,
+    };
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(failure) => explain(app, &arrival, &failure, &mut ticket).await,
+    };
+    dress(app, &mut response);
+    let (parts, body) = response.into_parts();
+    ticket.answered(parts.status.as_u16(), body.length(), &method);
+    if let Some(exchange) = arrival.exchange {
+        ticket.hold(Box::new(exchange));
+    }
+    let body = if method == Method::HEAD { Body::empty() } else { body };
+    Response::from_parts(parts, body.watched(ticket))
+}
+
+fn ticket(app: &Arc<App>, arrival: &Arrival, refused: bool) -> Ticket {
+    let line = if refused {
+        arrival.target.clone()
+    } else {
+        let version = match arrival.parts.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        };
+        let method = arrival.parts.method.as_str().as_bytes();
+        Bytes::from([method, b" ", &arrival.target, b" ", version.as_bytes()].concat())
+    };
+    Ticket::new(app.clone(), arrival.connection.peer, line, &arrival.parts.headers, arrival.id.clone())
+}
+
+/// Host, method, path, route, credentials, target: each may end the request.
+async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Result<Response<Body>, Failure> {
+    admit_head(app, arrival)?;
+    let mut method = arrival.parts.method.clone();
+    let mut target = arrival.target.clone();
+    let mut redirected_from: Option<Bytes> = None;
+    for _ in 0..=HOPS {
+        let path = UrlPath::parse(path_of(&target), app.config.escapes)?;
+        let Some(found) = route::find(&app.config.routes, &path) else {
+            return Err(Failure::new(Kind::NotFound, "no route"));
+        };
+        let user = credentials(found.route, &arrival.parts.headers).await?;
+        if let Some(user) = &user {
+            ticket.set_user(user.clone());
+        }
+        let asking = Asking {
+            method: &method,
+            target: &target,
+            with_body: redirected_from.is_none(),
+            user: user.as_deref(),
+            redirected_from: redirected_from.as_deref(),
+        };
+        let outcome = serve(app, arrival, &found, &path, &asking).await?;
+        match outcome {
+            Outcome::Response(mut response) => {
+                for (name, value) in &found.route.headers {
+                    response.headers_mut().insert(name.clone(), value.clone());
+                }
+                return Ok(response);
+            }
+            Outcome::Redirect(elsewhere) => {
+                // Always GET, without the body (RFC 3875 §6.2.2).
+                redirected_from = Some(target);
+                method = Method::GET;
+                target = elsewhere.into();
+            }
+            Outcome::Sendfile(file, fields) => return sendfile(app, arrival, &found, &file, fields).await,
+        }
+    }
+    Err(Failure::new(Kind::RedirectLoop, format!("more than {HOPS} local redirects, the last to {target:?}")))
+}
+
+/// What does not depend on the path.
+fn admit_head(app: &App, arrival: &Arrival) -> Result<(), Failure> {
+    let headers = &arrival.parts.headers;
+    if matches!(arrival.parts.method.as_str(), "TRACE" | "CONNECT" | "TRACK") {
+        return Err(Failure::method_not_allowed(&arrival.parts.method, "GET, HEAD, POST, OPTIONS"));
+    }
+    if headers.get(EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Failure::new(Kind::ExpectationFailed, "another Expect than 100-continue"));
+    }
+    if app.config.hosts.is_empty() {
+        return Ok(());
+    }
+    let authority = arrival.parts.uri.authority().map(|a| a.host());
+    let host = authority.or_else(|| headers.get(HOST).and_then(|v| v.to_str().ok()));
+    let name = host.map(|h| h.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(h, |(name, _)| name));
+    match name {
+        Some(name) if !app.config.hosts.iter().any(|h| h.eq_ignore_ascii_case(name)) => {
+            Err(Failure::new(Kind::Misdirected, format!("\"{name}\" is not among hosts")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Credentials are checked before anything is started (RFC 3875 §3.1).
+async fn credentials(route: &Route, headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(auth) = &route.auth else { return Ok(None) };
+    match auth.check(headers.get(http::header::AUTHORIZATION)).await {
+        Some(user) => Ok(Some(user)),
+        None => Err(Failure {
+            realm: Some(auth.challenge()),
+            ..Failure::new(Kind::Unauthorized, "no credentials, or wrong ones")
+        }),
+    }
+}
+
+async fn serve(
+    app: &Arc<App>,
+    arrival: &mut Arrival,
+    found: &Match<'_>,
+    path: &UrlPath,
+    asking: &Asking<'_>,
+) -> Result<Outcome, Failure> {
+    match &found.route.target {
+        Target::Builtin(endpoint) => match builtin::answer(*endpoint, asking.method, &app.processes).await? {
+            Some(response) => Ok(Outcome::Response(response)),
+            None => process_input(arrival).await,
+        },
+        Target::Redirect(status, to) => Ok(Outcome::Response(reply::redirect(*status, to))),
+        Target::Scripts(programs) => {
+            let suffix = match &found.route.pattern {
+                Pattern::Suffix(_, suffix) => Some(suffix.as_slice()),
+                _ => None,
+            };
+            let script = scripts::find(programs, path, found.from, suffix, false)?;
+            scripts::run(app, programs, &script, path, arrival, asking).await
+        }
+        Target::Script(programs) => {
+            let mut script = scripts::find(programs, path, found.from, None, true)?;
+            // The whole path is PATH_INFO for a suffix; an exact path is the script's name, a prefix too.
+            script.name_length = if matches!(found.route.pattern, Pattern::Suffix(..)) { 0 } else { found.from };
+            scripts::run(app, programs, &script, path, arrival, asking).await
+        }
+        Target::Files(files) => serve_files(app, arrival, found, files, path, asking).await,
+    }
+}
+
+async fn process_input(arrival: &mut Arrival) -> Result<Outcome, Failure> {
+    let Some(body) = arrival.body.take() else { return Err(Failure::new(Kind::BadRequest, "no body")) };
+    Ok(Outcome::Response(builtin::count(&arrival.parts.headers, body).await?))
+}
+
+async fn serve_files(
+    app: &Arc<App>,
+    arrival: &mut Arrival,
+    found: &Match<'_>,
+    files: &Files,
+    path: &UrlPath,
+    asking: &Asking<'_>,
+) -> Result<Outcome, Failure> {
+    if *asking.method == Method::POST && builtin::is_json(&arrival.parts.headers) {
+        return process_input(arrival).await;
+    }
+    if route::lacks_slash(&app.config.routes, path) {
+        let query = query_of(asking.target).map(|q| [b"?", q].concat()).unwrap_or_default();
+        let location = [path_of(asking.target), b"/", &query].concat();
+        return Ok(Outcome::Response(reply::redirect(StatusCode::MOVED_PERMANENTLY, &location)));
+    }
+    let request = files::Request {
+        method: asking.method,
+        path,
+        from: found.from,
+        query: query_of(asking.target),
+        headers: &arrival.parts.headers,
+    };
+    match files::serve(&files.tree, request).await? {
+        files::Found::Response(response) => Ok(Outcome::Response(response)),
+        files::Found::Index { file_name } => {
+            let Some(programs) = &files.scripts else { return Err(Failure::new(Kind::NotFound, "no index")) };
+            let target = [path.as_bytes(), file_name.as_bytes()].concat();
+            let script_path = UrlPath::parse(&percent_encode(&target), app.config.escapes)?;
+            let script = scripts::find(programs, &script_path, found.from, None, false)?;
+            scripts::run(app, programs, &script, &script_path, arrival, asking).await
+        }
+    }
+}
+
+fn percent_encode(bytes: &[u8]) -> Vec<u8> {
+    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'/');
+    percent_encoding::percent_encode(bytes, KEPT).to_string().into_bytes()
+}
+
+/// A file in place of the script's own body, from below the folder that the route allows and nowhere else.
+async fn sendfile(
+    app: &Arc<App>,
+    arrival: &Arrival,
+    found: &Match<'_>,
+    file: &[u8],
+    fields: HeaderMap,
+) -> Result<Response<Body>, Failure> {
+    let (Target::Scripts(programs) | Target::Script(programs)) = &found.route.target else {
+        return Err(Failure::new(Kind::Internal, "X-Sendfile from something that is no script"));
+    };
+    let root = programs.settings.sendfile_root.clone().unwrap_or_default();
+    let bad = || Failure::new(Kind::BadScriptHead, "X-Sendfile names a file outside its folder");
+    let below = file.strip_prefix(root.as_os_str().as_encoded_bytes()).ok_or_else(bad)?;
+    let path = UrlPath::parse(&percent_encode(below), app.config.escapes).map_err(|_| bad())?;
+    let options = files::Options { symlinks: files::Symlinks::Beneath, ..files::Options::new(root) };
+    let tree = files::Tree::new(options, app.types.clone(), app.files.clone());
+    let request = files::Request {
+        method: &arrival.parts.method,
+        path: &path,
+        from: 0,
+        query: None,
+        headers: &arrival.parts.headers,
+    };
+    match files::serve(&tree, request).await? {
+        files::Found::Response(mut response) => {
+            for (name, value) in &fields {
+                response.headers_mut().insert(name.clone(), value.clone());
+            }
+            Ok(response)
+        }
+        files::Found::Index { .. } => Err(bad()),
+    }
+}
+
+/// The answer to a failure, and its line in the log.
+async fn explain(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: &mut Ticket) -> Response<Body> {
+    let message = failure.message.as_deref().unwrap_or(failure.kind.row().3);
+    ticket.set_failure(failure.slug(), python_message(failure, message));
+    match failure.kind.row().1 {
+        Blame::Client => tracing::debug!(id = arrival.id, slug = failure.slug(), "{}", failure.cause),
+        Blame::Script | Blame::Server => {
+            tracing::error!(
+                id = arrival.id,
+                slug = failure.slug(),
+                client = arrival.connection.client(),
+                "{}",
+                failure.cause
+            );
+        }
+    }
+    let ajax = path_of(&arrival.target).starts_with(b"/ajax/");
+    let voice = if ajax || builtin::is_json(&arrival.parts.headers) { Voice::Json } else { Voice::Html };
+    if voice == Voice::Html && failure.kind == Kind::NotFound && arrival.parts.method != Method::HEAD {
+        for route in &app.config.routes {
+            if let (Target::Files(files), Pattern::Prefix(prefix)) = (&route.target, &route.pattern)
+                && prefix == b"/"
+                && let Some(page) = files::not_found_page(&files.tree).await
+            {
+                let mut response = Response::new(Body::whole(page));
+                *response.status_mut() = failure.status();
+                let html = HeaderValue::from_static("text/html; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, html);
+                return response;
+            }
+        }
+    }
+    reply::failure(failure, voice, &arrival.id)
+}
+
+/// Python's own words for what Python's server says too, so that tools find them in the log.
+fn python_message(failure: &Failure, message: &str) -> String {
+    match failure.kind {
+        Kind::NotFound => "File not found".to_owned(),
+        _ => message.trim_end_matches('.').to_owned(),
+    }
+}
+
+/// The fields that every answer carries.
+fn dress(app: &App, response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    if !headers.contains_key(SERVER)
+        && let Ok(software) = HeaderValue::from_str(&app.config.software)
+    {
+        headers.insert(SERVER, software);
+    }
+    if !headers.contains_key(X_CONTENT_TYPE_OPTIONS) {
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    for (name, value) in &app.config.headers {
+        let name: &HeaderName = name;
+        headers.append(name.clone(), value.clone());
+    }
+}

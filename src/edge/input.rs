@@ -1,0 +1,431 @@
+//! From the socket to hyper.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::chunk::{Chunks, Piece};
+use super::exchange::{Entry, Fault, OVER, PARKED, UPGRADED};
+use super::head::{self, Framing, Head, Scan};
+use super::refusal::{self, Reason, Refusal};
+use super::{Edge, Pace, Phase};
+
+/// Bytes that one read into `held` asks for.
+const FILL: usize = 16 * 1024;
+/// Bytes that the frame of one chunk takes at most, in hyper's buffer: sixteen digits and two line ends.
+const CHUNK_FRAME: usize = 20;
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Edge<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.parked {
+            this.parked = false;
+            this.link.0.flags.fetch_and(!PARKED, Ordering::AcqRel);
+        }
+        loop {
+            if !this.staged.is_empty() {
+                hand_over(&mut this.staged, usize::MAX, out);
+                return Poll::Ready(Ok(()));
+            }
+            match this.phase {
+                Phase::Head => {
+                    ready!(this.poll_head(cx, out))?;
+                    if this.staged.is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Phase::Length(left) => return this.poll_length(cx, out, left),
+                Phase::Chunked(_) => return this.poll_chunked(cx, out),
+                Phase::Wait => {
+                    if !this.advance() {
+                        return this.poll_wait(cx, out);
+                    }
+                }
+                // The answer to the refusal is all that is left to do, and writing drives that.
+                Phase::Refused => return Poll::Pending,
+                Phase::Through if this.held.is_empty() => {
+                    return Pin::new(&mut this.io).poll_read(cx, out);
+                }
+                Phase::Through => {
+                    hand_over(&mut this.held, usize::MAX, out);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
+    /// Leaves [`Phase::Wait`] if that is due: into the next head when the exchange is over and its answer is on the
+    /// wire, or to one side when the connection was upgraded.
+    pub(super) fn advance(&mut self) -> bool {
+        let flags = self.link.0.flags.load(Ordering::Acquire);
+        if flags & UPGRADED != 0 {
+            self.set_http2();
+            true
+        } else if flags & OVER != 0 && self.clean {
+            self.phase = Phase::Head;
+            self.since = None;
+            self.scanned = 0;
+            true
+        } else {
+            false
+        }
+    }
+
+    /// One head, or the end of the connection. A head that hyper may read as it came, alone in the socket, is read
+    /// straight into hyper's buffer and stays there; all others go through `held` and `staged`.
+    fn poll_head(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() && !self.eof {
+            let before = out.filled().len();
+            match Pin::new(&mut self.io).poll_read(cx, out) {
+                Poll::Ready(result) => result.inspect_err(|_| self.link.0.leave())?,
+                Poll::Pending => {
+                    self.polled = true;
+                    return self.wait_for_head(cx);
+                }
+            }
+            let fresh = &out.filled()[before..];
+            if fresh.is_empty() {
+                self.see_eof();
+                return Poll::Ready(Ok(()));
+            }
+            if let Scan::Head(head) = head::scan(fresh, &self.limits)
+                && head.verbatim
+            {
+                let body = self.begin(&head, fresh.len() - head.end, None);
+                let fresh = &out.filled()[before..];
+                self.held.extend_from_slice(&fresh[head.end + body..]);
+                out.set_filled(before + head.end + body);
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(fresh);
+            self.scanned = 0;
+            if !self.first {
+                self.since = None;
+            }
+            out.set_filled(before);
+        }
+        loop {
+            // A head is scanned again only when a line has come to its end or it has doubled, so that a client that
+            // sends single bytes cannot make us read a long head a thousand times.
+            let fresh = &self.held[self.scanned..];
+            if self.scanned == 0
+                || fresh.len() >= self.scanned
+                || fresh.contains(&b'\n')
+                || self.held.len() >= self.limits.head
+            {
+                match head::scan(&self.held, &self.limits) {
+                    Scan::Incomplete => self.scanned = self.held.len(),
+                    Scan::Refused(reason) => {
+                        self.refuse(reason);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Scan::Head(head) => {
+                        self.take_head(&head);
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+            if self.eof {
+                return Poll::Ready(Ok(())); // left in mid-head
+            }
+            match self.poll_fill(cx, FILL) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => return self.wait_for_head(cx),
+            };
+        }
+    }
+
+    fn take_head(&mut self, head: &Head) {
+        let bytes = self.held.split_to(head.end);
+        let raw = if head.verbatim {
+            self.staged.extend_from_slice(&bytes);
+            None
+        } else {
+            head.put_canonical(&bytes, &mut self.staged)
+        };
+        // Of a known length, the body's first bytes follow by themselves.
+        self.begin(head, 0, raw);
+    }
+
+    /// An exchange begins; returns how many of the `extra` bytes behind its head belong to it.
+    fn begin(&mut self, head: &Head, extra: usize, raw: Option<bytes::Bytes>) -> usize {
+        self.first = false;
+        self.eof_kept = false;
+        self.answer_from = self.bytes_out;
+        self.interim_out = 0;
+        self.body = Pace::default();
+        self.link.0.begin(Entry::Request(raw), head.http10);
+        match head.framing {
+            Framing::Empty => {
+                self.phase = Phase::Wait;
+                0
+            }
+            Framing::Length(length) => {
+                let here = usize::try_from(length).unwrap_or(usize::MAX).min(extra);
+                self.body_came(here);
+                self.phase = if here as u64 == length { Phase::Wait } else { Phase::Length(length - here as u64) };
+                here
+            }
+            Framing::Chunked => {
+                self.phase = Phase::Chunked(Chunks::new());
+                0
+            }
+        }
+    }
+
+    /// Puts a placeholder in the place of a head, and the refusal beside it. HEAD stays HEAD, so that no body is sent to
+    /// a client that does not expect one.
+    fn refuse(&mut self, reason: Reason) {
+        let refusal = Refusal::new(reason, &self.held);
+        let method: &[u8] = if refusal.line.starts_with(b"HEAD ") { b"HEAD" } else { b"GET" };
+        let http10 = refusal.line.ends_with(b" HTTP/1.0");
+        self.staged.extend_from_slice(method);
+        self.staged.extend_from_slice(if http10 { b" / HTTP/1.0\r\n" } else { b" / HTTP/1.1\r\n" });
+        self.staged.extend_from_slice(b"host: x\r\nconnection: close\r\n\r\n");
+        self.link.0.begin(Entry::Refused(Box::new(refusal)), http10);
+        self.held = BytesMut::new();
+        self.phase = Phase::Refused;
+    }
+
+    fn wait_for_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let silent = self.held.iter().all(|b| matches!(b, b'\r' | b'\n'));
+        let time = if silent && !self.first { self.limits.idle_time } else { self.limits.head_time };
+        let deadline = *self.since.get_or_insert(now) + time;
+        if now < deadline {
+            self.alarm.set(cx, deadline, now);
+            return Poll::Pending;
+        }
+        if silent {
+            // Nothing was asked, so nothing is answered: browsers open connections in store and would take a 408 for
+            // the answer to their next request.
+            self.see_eof();
+        } else {
+            self.refuse(refusal::SLOW_HEAD);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_length(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>, left: u64) -> Poll<io::Result<()>> {
+        let before = out.filled().len();
+        if !self.held.is_empty() {
+            hand_over(&mut self.held, usize::try_from(left).unwrap_or(usize::MAX), out);
+        } else if !self.eof {
+            match Pin::new(&mut (&mut self.io).take(left)).poll_read(cx, out) {
+                Poll::Ready(result) => result.inspect_err(|_| self.lose())?,
+                Poll::Pending => {
+                    self.polled = true;
+                    return self.wait_for_body(cx);
+                }
+            }
+        }
+        let came = out.filled().len() - before;
+        if came == 0 {
+            self.see_eof();
+            self.lose();
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.body_came(came);
+        self.phase = match left - came as u64 {
+            0 => Phase::Wait,
+            left => Phase::Length(left),
+        };
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_chunked(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = out.filled().len();
+        loop {
+            let Phase::Chunked(chunks) = &mut self.phase else {
+                return Poll::Ready(Ok(()));
+            };
+            let (eaten, piece) = match chunks.advance(&self.held) {
+                Ok(found) => found,
+                Err(reason) => {
+                    self.link.0.fail(Fault::BadChunk);
+                    self.phase = Phase::Refused;
+                    self.held = BytesMut::new();
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason.text)));
+                }
+            };
+            let _ = self.held.split_to(eaten);
+            match piece {
+                Piece::Data(here) => {
+                    let here = here.min(out.remaining().saturating_sub(CHUNK_FRAME));
+                    if here == 0 {
+                        return self.full(out.filled().len() > before);
+                    }
+                    out.put_slice(format_size(here, &mut [0; 18]));
+                    out.put_slice(&self.held[..here]);
+                    out.put_slice(b"\r\n");
+                    chunks.took(here);
+                    let _ = self.held.split_to(here);
+                    self.body_came(here);
+                }
+                Piece::End => {
+                    if out.remaining() < 5 {
+                        return self.full(out.filled().len() > before);
+                    }
+                    out.put_slice(b"0\r\n\r\n");
+                    self.phase = Phase::Wait;
+                    return Poll::Ready(Ok(()));
+                }
+                Piece::More if out.filled().len() > before => return Poll::Ready(Ok(())),
+                Piece::More if self.eof => {
+                    self.lose();
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Piece::More => match self.poll_fill(cx, FILL) {
+                    Poll::Ready(result) => result.inspect_err(|_| self.lose())?,
+                    Poll::Pending => return self.wait_for_body(cx),
+                },
+            }
+        }
+    }
+
+    /// hyper's buffer has no room for a frame. hyper asks with kilobytes of room, so nothing ever comes of this but an
+    /// error instead of an endless loop.
+    fn full(&mut self, something: bool) -> Poll<io::Result<()>> {
+        Poll::Ready(if something { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) })
+    }
+
+    fn body_came(&mut self, n: usize) {
+        let before = self.link.0.bytes_in.load(Ordering::Relaxed); // nobody else writes it
+        self.link.0.bytes_in.store(before.saturating_add(n as u64), Ordering::Relaxed);
+        if let Some(since) = self.body.since.take() {
+            self.body.waited += since.elapsed();
+        }
+    }
+
+    fn wait_for_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let since = *self.body.since.get_or_insert(now);
+        let came = self.link.0.bytes_in.load(Ordering::Relaxed);
+        let paid_for = Duration::from_secs(came / u64::from(self.limits.body_rate.max(1)));
+        let by_rate = paid_for.max(self.limits.body_rate_after).saturating_sub(self.body.waited);
+        let deadline = since + by_rate.min(self.limits.body_idle);
+        if now < deadline {
+            self.alarm.set(cx, deadline, now);
+            return Poll::Pending;
+        }
+        self.link.0.fail(Fault::SlowBody);
+        self.phase = Phase::Refused;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// hyper looks for a hang-up while the exchange runs. What comes instead is kept for later.
+    fn poll_wait(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while !self.eof && self.held.len() < self.limits.ahead {
+            let before = out.filled().len();
+            match Pin::new(&mut self.io).poll_read(cx, out) {
+                Poll::Ready(result) => result.inspect_err(|_| self.lose())?,
+                Poll::Pending => {
+                    self.polled = true;
+                    return Poll::Pending;
+                }
+            }
+            let fresh = &out.filled()[before..];
+            if fresh.is_empty() {
+                self.see_eof();
+            }
+            self.held.extend_from_slice(fresh);
+            out.set_filled(before);
+        }
+        if !self.eof || self.limits.half_close {
+            return Poll::Pending;
+        }
+        if !self.eof_kept {
+            // hyper would drop a service that it has not polled yet, and with it the answer to a client that sends its
+            // request and half-closes in one go.
+            self.eof_kept = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks for a hang-up when hyper does not: while an upload has no reader.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) {
+        let polled = std::mem::take(&mut self.polled);
+        if polled || !matches!(self.phase, Phase::Length(_) | Phase::Chunked(_) | Phase::Wait) {
+            return;
+        }
+        while !self.eof && self.held.len() < self.limits.ahead {
+            let room = (self.limits.ahead - self.held.len()).min(FILL);
+            match self.poll_fill(cx, room) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    self.eof = true;
+                    self.lose();
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.polled = false;
+    }
+
+    /// One read into `held`.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
+        self.held.reserve(room);
+        let mut room = (&mut self.held).limit(room);
+        let read = pin!(self.io.read_buf(&mut room)).poll(cx);
+        match read {
+            Poll::Ready(Ok(0)) => self.see_eof(),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => {
+                self.link.0.leave();
+                return Poll::Ready(Err(error));
+            }
+            Poll::Pending => {
+                self.polled = true;
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn see_eof(&mut self) {
+        self.eof = true;
+        self.link.0.leave();
+    }
+
+    fn lose(&mut self) {
+        self.link.0.fail(Fault::Gone);
+        self.link.0.leave();
+    }
+}
+
+/// Moves at most `max` bytes to hyper, and gives the memory back when nothing is left: idle connections keep no buffer.
+fn hand_over(from: &mut BytesMut, max: usize, out: &mut ReadBuf<'_>) {
+    let n = from.len().min(max).min(out.remaining());
+    out.put_slice(&from[..n]);
+    if n == from.len() {
+        *from = BytesMut::new();
+    } else {
+        let _ = from.split_to(n);
+    }
+}
+
+/// `n` in hexadecimal and a line end.
+fn format_size(n: usize, buffer: &mut [u8; 18]) -> &[u8] {
+    let mut at = 16;
+    buffer[16..].copy_from_slice(b"\r\n");
+    let mut rest = n;
+    loop {
+        at -= 1;
+        buffer[at] = b"0123456789abcdef"[rest & 15];
+        rest >>= 4;
+        if rest == 0 || at == 0 {
+            return &buffer[at..];
+        }
+    }
+}

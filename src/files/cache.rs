@@ -1,0 +1,198 @@
+//! Small files in memory, never stale.
+//!
+//! An entry is served only if, at that moment, `stat` of the name says the same device, inode, size, modification
+//! and change time as when it was read; nobody but the kernel sets the change time. A file that changed less than
+//! three seconds before it was read is not kept, because a second change in the same tick of the file system's clock
+//! would not show. What `stat` cannot show (stores through a shared mapping, a folder on the way that became a link
+//! to where the same inode lies) is looked at anew each [`LIFETIME`].
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::buffers::Buffers;
+use super::open::Identity;
+
+/// The largest file that is kept, octets. Larger ones are read for each request, which copies them once more.
+pub(super) const FILE_MAX: u64 = 256 * 1024;
+/// How long an entry serves before the file is opened and read again.
+const LIFETIME: Duration = Duration::from_secs(1);
+/// Files kept at most, however small.
+const ENTRIES_MAX: usize = 16 * 1024;
+/// What an entry costs besides its octets and its name, about: two header maps and the tables' share.
+const ENTRY_OVERHEAD: usize = 2 * 1024;
+/// Locks; two workers rarely want the same one.
+const SHARDS: usize = 16;
+
+/// One store for all trees, within one budget.
+#[derive(Debug)]
+pub struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    shard_budget: usize,
+    next_tree: AtomicU32,
+    pub(super) buffers: Arc<Buffers>,
+}
+
+/// A file in memory with the header fields of its answers.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub identity: Identity,
+    pub octets: Bytes,
+    pub answer: Answer,
+}
+
+/// The header fields ready to send, and what the preconditions compare with.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// Of a 200 or of an answer to HEAD.
+    pub fields: HeaderMap,
+    /// Of a 304.
+    pub not_modified: HeaderMap,
+    /// The entity tag with its quotes, without `W/`.
+    pub tag: Box<[u8]>,
+    /// See [`Validators::strong`](super::decide::Validators).
+    pub strong: bool,
+    /// Seconds since 1970.
+    pub modified: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    entries: HashMap<Arc<[u8]>, Slot>,
+    /// Names in the order of arrival, which is the order of expiry.
+    arrivals: VecDeque<(Arc<[u8]>, Instant)>,
+    weight: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Arc<Entry>,
+    read_at: Instant,
+    weight: usize,
+}
+
+impl Cache {
+    /// A cache that holds at most `budget` octets; 0 keeps nothing.
+    pub fn new(budget: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shard_budget: budget / SHARDS,
+            next_tree: AtomicU32::new(0),
+            buffers: Arc::default(),
+        }
+    }
+
+    /// A number for a tree's keys. Two trees may show one file under different rules and must not share entries.
+    pub(super) fn enlist(&self) -> u32 {
+        self.next_tree.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The entry under `key`, if it is young enough. The caller compares its identity with the file's.
+    pub(super) fn get(&self, key: &[u8], now: Instant) -> Option<Arc<Entry>> {
+        let shard = self.shard(key);
+        let slot = shard.entries.get(key)?;
+        (now.saturating_duration_since(slot.read_at) < LIFETIME).then(|| Arc::clone(&slot.entry))
+    }
+
+    /// Keeps `entry`, whose octets were read at `read_at`, and lets the oldest go where room is short.
+    pub(super) fn put(&self, key: &[u8], entry: Arc<Entry>, read_at: Instant) {
+        let weight = entry.octets.len() + 3 * key.len() + ENTRY_OVERHEAD;
+        if weight > self.shard_budget {
+            return;
+        }
+        let mut shard = self.shard(key);
+        let shard = &mut *shard;
+        let key: Arc<[u8]> = key.into();
+        shard.weight += weight;
+        if let Some(old) = shard.entries.insert(Arc::clone(&key), Slot { entry, read_at, weight }) {
+            shard.weight -= old.weight;
+        }
+        shard.arrivals.push_back((key, read_at));
+        while let Some((key, arrived)) = shard.arrivals.front() {
+            let expired = read_at.saturating_duration_since(*arrived) >= LIFETIME;
+            let full = shard.weight > self.shard_budget || shard.arrivals.len() > ENTRIES_MAX / SHARDS;
+            if !expired && !full {
+                break;
+            }
+            if shard.entries.get(key).is_some_and(|slot| slot.read_at == *arrived)
+                && let Some(old) = shard.entries.remove(key)
+            {
+                shard.weight -= old.weight;
+            }
+            shard.arrivals.pop_front();
+        }
+    }
+
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        // The end of a name is where names differ. A client who aims at one lock gains nothing worth having.
+        let sum = key.iter().rev().take(12).fold(0_usize, |sum, &b| sum.wrapping_mul(31).wrapping_add(b.into()));
+        self.shards[sum % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Cache {
+    /// 64 MiB.
+    fn default() -> Self {
+        Self::new(64 * 1024 * 1024)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(size: usize) -> Arc<Entry> {
+        let identity = Identity { device: 1, inode: 1, size: size as u64, modified: 0, changed: 0 };
+        let answer = Answer {
+            fields: HeaderMap::new(),
+            not_modified: HeaderMap::new(),
+            tag: Box::default(),
+            strong: true,
+            modified: None,
+        };
+        Arc::new(Entry { identity, octets: vec![0; size].into(), answer })
+    }
+
+    fn weight(cache: &Cache) -> (usize, usize) {
+        cache.shards.iter().fold((0, 0), |(weight, count), shard| {
+            let shard = shard.lock().unwrap();
+            assert!(shard.arrivals.len() >= shard.entries.len());
+            assert_eq!(shard.weight, shard.entries.values().map(|slot| slot.weight).sum::<usize>());
+            (weight + shard.weight, count + shard.arrivals.len())
+        })
+    }
+
+    #[test]
+    fn entries_end_after_their_lifetime() {
+        let cache = Cache::default();
+        let now = Instant::now();
+        cache.put(b"a", entry(10), now);
+        assert!(cache.get(b"a", now).is_some());
+        assert!(cache.get(b"a", now + LIFETIME).is_none());
+        assert!(cache.get(b"b", now).is_none());
+        cache.put(b"a", entry(10), now + LIFETIME);
+        assert!(cache.get(b"a", now + LIFETIME).is_some());
+    }
+
+    #[test]
+    fn the_budget_holds_whatever_comes() {
+        let cache = Cache::new(SHARDS * 64 * 1024);
+        let now = Instant::now();
+        for number in 0..5_000_usize {
+            cache.put(number.to_string().as_bytes(), entry(number % 3_000), now);
+            cache.put(b"always the same", entry(number % 60), now + Duration::from_nanos(number as u64));
+        }
+        cache.put(b"too large", entry(70_000), now);
+        assert!(cache.get(b"too large", now).is_none());
+        let (octets, count) = weight(&cache);
+        assert!(octets <= SHARDS * 64 * 1024 && octets > SHARDS * 16 * 1024, "{octets}");
+        assert!(count <= ENTRIES_MAX);
+        let nothing = Cache::new(0);
+        nothing.put(b"a", entry(0), now);
+        assert!(nothing.get(b"a", now).is_none());
+    }
+}

@@ -1,0 +1,104 @@
+//! A script's standard error: read at once, logged line by line, never a reason to block.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Buf, BytesMut};
+
+use super::Context;
+use super::pipe::Reader;
+
+/// Longest line in the log, octets; longer ones are logged in pieces.
+const LINE: usize = 4 << 10;
+/// How much of one request's standard error is logged, octets; the rest is counted.
+const LOGGED: usize = 256 << 10;
+/// How much is kept for whoever has to explain a failure, octets.
+const TAIL: usize = 4 << 10;
+
+/// The last octets a script wrote to its standard error.
+#[derive(Clone, Debug, Default)]
+pub struct Tail(Arc<Mutex<VecDeque<u8>>>);
+
+impl Tail {
+    fn push(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(&bytes[bytes.len().saturating_sub(TAIL)..]);
+        let over = kept.len().saturating_sub(TAIL);
+        kept.drain(..over);
+    }
+
+    /// What has been kept so far.
+    pub fn text(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+}
+
+/// Reads until every writer has closed.
+pub(super) async fn log(mut pipe: Reader, context: Arc<Context>, tail: Tail) {
+    let mut buffer = BytesMut::new();
+    let mut left = LOGGED;
+    let mut passed_over = 0usize;
+    while let Ok(1..) = pipe.read(&mut buffer).await {
+        while let Some(end) = line_end(&buffer, false) {
+            take(&mut buffer, end, &context, &tail, &mut left, &mut passed_over);
+        }
+    }
+    while let Some(end) = line_end(&buffer, true) {
+        take(&mut buffer, end, &context, &tail, &mut left, &mut passed_over);
+    }
+    if passed_over > 0 {
+        context.line(&format!("... {passed_over} octets more on standard error, not logged"));
+    }
+}
+
+fn line_end(buffer: &[u8], last: bool) -> Option<usize> {
+    match buffer.iter().take(LINE).position(|&b| b == b'\n') {
+        Some(at) => Some(at + 1),
+        None if buffer.len() >= LINE => Some(LINE),
+        None => (last && !buffer.is_empty()).then_some(buffer.len()),
+    }
+}
+
+fn take(buffer: &mut BytesMut, end: usize, context: &Context, tail: &Tail, left: &mut usize, over: &mut usize) {
+    tail.push(&buffer[..end]);
+    if *left >= end {
+        *left -= end;
+        let line = buffer[..end].trim_ascii_end();
+        context.line(&printable(line));
+    } else {
+        *left = 0;
+        *over += end;
+    }
+    buffer.advance(end);
+}
+
+/// Text as it is, control characters and broken UTF-8 escaped: a terminal may be reading the log (CVE-2009-4496).
+fn printable(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() && c != '\t' { text.extend(c.escape_default()) } else { text.push(c) }
+        }
+        text.extend(chunk.invalid().iter().map(|b| format!("\\x{b:02x}")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_safe() {
+        assert_eq!(printable(b"a\x1b[31mb\tc\xff\xc3\xa9"), "a\\u{1b}[31mb\tc\\xffé");
+    }
+
+    #[test]
+    fn the_tail_is_bounded() {
+        let tail = Tail::default();
+        for _ in 0..100 {
+            tail.push(&[b'x'; 1000]);
+        }
+        assert_eq!(tail.text().len(), TAIL);
+    }
+}

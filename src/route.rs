@@ -1,0 +1,193 @@
+//! What answers a path: pure, decided from the path alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::auth::Auth;
+use crate::builtin::Endpoint;
+use crate::files::Tree;
+use crate::gateway::Settings;
+use crate::limits::Admission;
+use crate::path::UrlPath;
+
+/// Which paths a route is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// `/cgi-bin/`: everything below. The text ends in `/`.
+    Prefix(Vec<u8>),
+    /// `/api/items`: exactly this path.
+    Exact(Vec<u8>),
+    /// `*.zzz` (below `/`) or `/php/*.php`: any path below the first that has a segment ending in the second.
+    Suffix(Vec<u8>, Vec<u8>),
+}
+
+/// One row of the routing table.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Which paths.
+    pub pattern: Pattern,
+    /// What answers them.
+    pub target: Target,
+    /// Who may come.
+    pub auth: Option<Arc<Auth>>,
+    /// Fields that every answer of this route carries.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What answers.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The programs of a folder.
+    Scripts(Arc<Scripts>),
+    /// One program, file or no file (Apache's `Action`).
+    Script(Arc<Scripts>),
+    /// Files.
+    Files(Arc<Files>),
+    /// Another place.
+    Redirect(StatusCode, Vec<u8>),
+    /// Part of the server.
+    Builtin(Endpoint),
+}
+
+/// The programs of a route.
+#[derive(Clone, Debug)]
+pub struct Scripts {
+    /// The folder, or the one program; absolute.
+    pub path: PathBuf,
+    /// How they run.
+    pub settings: Arc<Settings>,
+    /// How many at once.
+    pub admission: Arc<Admission>,
+    /// How their WebSockets speak.
+    pub websocket: crate::websocket::Settings,
+}
+
+/// The files of a route, and the programs among them.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The files.
+    pub tree: Tree,
+    /// How index scripts run, where there are any.
+    pub scripts: Option<Arc<Scripts>>,
+}
+
+/// A route, and how much of the path it ate.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'a> {
+    /// The route.
+    pub route: &'a Route,
+    /// Octets of the decoded path that the route's prefix takes, without its last `/`.
+    pub from: usize,
+}
+
+impl Pattern {
+    /// Reads a pattern as written in the configuration.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes().to_vec();
+        if let Some(star) = text.find('*') {
+            let (base, suffix) = (&bytes[..star], &bytes[star + 1..]);
+            let base = if base.is_empty() { b"/" } else { base };
+            let usable = base.starts_with(b"/") && base.ends_with(b"/") && !suffix.is_empty();
+            return (usable && !suffix.iter().any(|b| b"*/".contains(b)))
+                .then(|| Self::Suffix(base.to_vec(), suffix.to_vec()));
+        }
+        match bytes.as_slice() {
+            [b'/', .., b'/'] | [b'/'] => Some(Self::Prefix(bytes)),
+            [b'/', ..] => Some(Self::Exact(bytes)),
+            _ => None,
+        }
+    }
+
+    /// How well it fits: exact before suffix before prefix, longer before shorter. `None`: not at all.
+    fn fits(&self, path: &UrlPath, whole_path: bool) -> Option<(u8, usize, usize)> {
+        let bytes = path.as_bytes();
+        match self {
+            Self::Exact(exact) => (bytes == exact).then_some((2, exact.len(), exact.len())),
+            Self::Prefix(prefix) => bytes.starts_with(prefix).then_some((0, prefix.len(), prefix.len() - 1)),
+            Self::Suffix(base, suffix) => {
+                if !bytes.starts_with(base) {
+                    return None;
+                }
+                let ends = |s: crate::path::Segment<'_>| s.bytes.ends_with(suffix) && s.bytes.len() > suffix.len();
+                let last = |s: crate::path::Segment<'_>| s.end == bytes.len();
+                let from = base.len() - 1;
+                let fits = path.segments(from).any(|s| ends(s) && (!whole_path || last(s)));
+                fits.then_some((1, base.len() + suffix.len(), from))
+            }
+        }
+    }
+}
+
+/// The route for `path`, if any.
+pub fn find<'a>(routes: &'a [Route], path: &UrlPath) -> Option<Match<'a>> {
+    let mut best: Option<((u8, usize), Match<'a>)> = None;
+    for route in routes {
+        // One program for a suffix gets the whole path as PATH_INFO, so only the end of the path counts.
+        let whole_path = matches!(route.target, Target::Script(_));
+        let Some((class, length, from)) = route.pattern.fits(path, whole_path) else { continue };
+        // The first of two that fit equally well counts: the operator's stand before the built-in ones.
+        if best.as_ref().is_none_or(|(rank, _)| (class, length) > *rank) {
+            best = Some(((class, length), Match { route, from }));
+        }
+    }
+    best.map(|(_, found)| found)
+}
+
+/// Whether `path` lacks only the last slash to be that of a prefix route for scripts or files (`/cgi-bin`).
+pub fn lacks_slash(routes: &[Route], path: &UrlPath) -> bool {
+    routes.iter().any(|route| match &route.pattern {
+        Pattern::Prefix(prefix) => prefix.len() > 1 && prefix[..prefix.len() - 1] == *path.as_bytes(),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::Escapes;
+
+    fn route(pattern: &str) -> Route {
+        Route {
+            pattern: Pattern::parse(pattern).unwrap(),
+            target: Target::Redirect(StatusCode::FOUND, pattern.into()),
+            auth: None,
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_best_fitting_route_answers() {
+        let routes: Vec<_> =
+            ["/", "/cgi-bin/", "/cgi-bin/auth/", "/api/items", "*.zzz", "/php/*.php", "/cgi-bin/"].map(route).into();
+        for (path, wanted, from) in [
+            ("/", "/", 0),
+            ("/x", "/", 0),
+            ("/cgi-bin/x", "/cgi-bin/", 8),
+            ("/cgi-bin%2fx", "/cgi-bin/", 8),
+            ("/cgi-binx", "/", 0),
+            ("/cgi-bin", "/", 0),
+            ("/x/../cgi-bin/x", "/cgi-bin/", 8),
+            ("/cgi-bin/auth/x", "/cgi-bin/auth/", 13),
+            ("/api/items", "/api/items", 10),
+            ("/api/items/", "/", 0),
+            ("/a/b.zzz", "*.zzz", 0),
+            ("/.zzz", "/", 0),
+            ("/php/a.php/x", "/php/*.php", 4),
+            ("/a.php", "/", 0),
+        ] {
+            let parsed = UrlPath::parse(path.as_bytes(), Escapes::Strict).unwrap();
+            let found = find(&routes, &parsed).unwrap();
+            let Target::Redirect(_, to) = &found.route.target else { panic!() };
+            assert_eq!((std::str::from_utf8(to).unwrap(), found.from), (wanted, from), "{path}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_mean_nothing_are_refused() {
+        for text in ["", "x", "*", "a*.b", "/a*/b", "/a/*", "/*.*"] {
+            assert_eq!(Pattern::parse(text), None, "{text}");
+        }
+    }
+}
