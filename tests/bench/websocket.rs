@@ -113,8 +113,17 @@ async fn upgrade(to: SocketAddr, path: &str) -> Result<TcpStream, Trouble> {
     match http::status(&head)? {
         101 => Ok(socket),
         status @ (404 | 426 | 501) => Err(Trouble::NotBuilt(format!("answers {status} to the upgrade"))),
+        502 if answers_502_to_anything(to, path) => {
+            Err(Trouble::NotBuilt("runs the script as CGI, upgrade or not".into()))
+        }
         status => Err(Trouble::Failed(format!("answers {status} to the upgrade"))),
     }
+}
+
+/// A server without WebSockets takes `cat` for a CGI program that prints no header; one with them knows better than to
+/// start it for a plain request.
+fn answers_502_to_anything(to: SocketAddr, path: &str) -> bool {
+    http::ask(to, "GET", path, &[], b"").is_ok_and(|answer| answer.status == 502)
 }
 
 async fn trips(mut socket: TcpStream, until: Instant) -> Result<Vec<u32>, String> {
