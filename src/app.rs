@@ -1,13 +1,16 @@
 //! Everything a request may touch. Built once; a reload builds another.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Semaphore;
 
 use crate::access_log::LogFile;
 use crate::builtin::ProcessCount;
 use crate::config::Config;
+use crate::explain::Evidence;
 use crate::files;
 use crate::spawner::Spawner;
 
@@ -27,8 +30,16 @@ pub struct App {
     pub processes: ProcessCount,
     /// When the server came up.
     pub started: Instant,
+    /// Places for looking into failures.
+    pub explaining: Semaphore,
+    /// Where `cgiserve run` and `check` learn what scripts did; nobody else keeps it.
+    pub witness: Option<Mutex<Vec<Arc<Evidence>>>>,
     ids: RequestIds,
 }
+
+/// Failures that are looked into at once; of those beyond only the slug is logged, so that nobody can keep the disk
+/// busy by asking for what fails.
+const EXPLAINED_AT_ONCE: usize = 4;
 
 impl App {
     /// Puts the parts together.
@@ -41,6 +52,8 @@ impl App {
             log,
             processes: ProcessCount::default(),
             started: Instant::now(),
+            explaining: Semaphore::new(EXPLAINED_AT_ONCE),
+            witness: None,
             ids: RequestIds::new(),
         }
     }

@@ -1,10 +1,12 @@
 //! Why a request could not be answered as asked, and the one table kind → (status, blame, slug).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::explain::Evidence;
 use crate::path::PathError;
 
 /// Who has to do something about a failure.
@@ -138,6 +140,8 @@ pub struct Failure {
     pub message: Option<Cow<'static, str>>,
     /// Status and slug of a head that was refused below HTTP's grammar, in place of the kind's own.
     pub refused: Option<(StatusCode, &'static str)>,
+    /// Where a script failed: what its author is told.
+    pub evidence: Option<Arc<Evidence>>,
 }
 
 impl Failure {
@@ -153,6 +157,7 @@ impl Failure {
             retry_after,
             message: None,
             refused: None,
+            evidence: None,
         }
     }
 

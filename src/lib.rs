@@ -27,6 +27,8 @@ pub mod websocket;
 
 pub mod spawner;
 
+pub mod explain;
+
 pub mod access_log;
 pub mod body;
 pub mod failure;

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use maud::{DOCTYPE, html};
 
 use crate::body::Body;
+use crate::explain::{self, Story};
 use crate::failure::{Failure, Kind};
 
 /// How an error is told.
@@ -24,21 +25,48 @@ pub fn failure(failure: &Failure, voice: Voice, id: &str) -> Response<Body> {
     let status = failure.status();
     let text = failure.message.as_deref().unwrap_or(failure.kind.row().3);
     let (kind, body) = match voice {
-        Voice::Json => (HeaderValue::from_static("application/json"), serde_json::json!({ "error": text }).to_string()),
+        Voice::Json => (HeaderValue::from_static("application/json"), json(failure, text, id, None)),
         Voice::Html => (HeaderValue::from_static("text/html;charset=utf-8"), page(status, text, failure.slug(), id)),
     };
+    whole(failure, kind, body)
+}
+
+/// The same for the author of the script that failed: what it was, and what to do.
+pub fn explained(failure: &Failure, story: &Story, voice: Voice, id: &str) -> Response<Body> {
+    let status = failure.status();
+    let text = failure.message.as_deref().unwrap_or(failure.kind.row().3);
+    let (kind, body) = match voice {
+        Voice::Json => (HeaderValue::from_static("application/json"), json(failure, text, id, Some(story))),
+        Voice::Html => {
+            let page = explain::page::render(story, status, text, failure.slug(), id);
+            (HeaderValue::from_static("text/html;charset=utf-8"), page)
+        }
+    };
+    whole(failure, kind, body)
+}
+
+fn json(failure: &Failure, text: &str, id: &str, story: Option<&Story>) -> String {
+    let mut told = serde_json::json!({ "error": text, "slug": failure.slug(), "id": id });
+    if let Some(story) = story {
+        told["causes"] = story.causes.iter().map(explain::Diagnosis::json).collect();
+    }
+    told.to_string()
+}
+
+fn whole(failure: &Failure, kind: HeaderValue, body: String) -> Response<Body> {
+    let status = failure.status();
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"));
-    explain(failure, headers);
+    advise(failure, headers);
     response
 }
 
 /// The fields that tell a client what to do about it.
-fn explain(failure: &Failure, headers: &mut HeaderMap) {
+fn advise(failure: &Failure, headers: &mut HeaderMap) {
     let mut set = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);

@@ -3,10 +3,9 @@
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
@@ -15,6 +14,7 @@ use hyper::ext::ReasonPhrase;
 use crate::app::App;
 use crate::body::Body;
 use crate::connection::{Arrival, path_of, query_of};
+use crate::explain::{Evidence, Run, Trouble};
 use crate::failure::{Failure, Kind};
 use crate::gateway::{self, Answer, Call, Error, MetaVars, NoScript, Output, Script, Settled, Upload, script};
 use crate::limits;
@@ -69,7 +69,32 @@ pub fn find(
         script::find(&scripts.path, path, from, &suffixes, &scripts.settings)
     };
     let shown = String::from_utf8_lossy(path.as_bytes()).into_owned();
-    found.map_err(|why| match why {
+    found.map_err(|why| {
+        let file = match &why {
+            NoScript::Missing => wanted(scripts, path, from, fixed),
+            NoScript::NotAFile(file) | NoScript::NotExecutable(file) | NoScript::Writable(file) => file.clone(),
+            NoScript::Escapes(file) | NoScript::Unreadable(file, _) => file.clone(),
+        };
+        let evidence = Evidence {
+            script: shown.clone(),
+            interpreted: false,
+            settings: scripts.settings.clone(),
+            missing: why == NoScript::Missing,
+            run: None,
+            file,
+        };
+        Failure { evidence: Some(Arc::new(evidence)), ..no_script(why, &shown) }
+    })
+}
+
+/// The file that a path would name, were it there.
+fn wanted(scripts: &Scripts, path: &UrlPath, from: usize, fixed: bool) -> PathBuf {
+    let below = if fixed { None } else { path.relative(from) };
+    below.map_or_else(|| scripts.path.clone(), |below| scripts.path.join(below))
+}
+
+fn no_script(why: NoScript, shown: &str) -> Failure {
+    match why {
         NoScript::Missing => Failure::new(Kind::NoSuchScript, format!("no script for {shown}"))
             .with_message(format!("No such CGI script ('{shown}').")),
         NoScript::NotAFile(file) => {
@@ -90,7 +115,7 @@ pub fn find(
         NoScript::Unreadable(file, kind) => {
             Failure::new(Kind::CannotStart, format!("{}: {}", file.display(), io::Error::from(kind)))
         }
-    })
+    }
 }
 
 /// Runs `script` for a request.
@@ -111,13 +136,16 @@ pub async fn run(
     }
     let upload = upload(app, scripts, arrival, asking).await?;
     let place = limits::admit(&[&app.config.admission, &scripts.admission]).await?;
-    let context = Arc::new(gateway::Context {
-        id: arrival.id.clone(),
-        script: String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
-        client: arrival.connection.client(),
-        pid: AtomicI32::new(0),
-    });
-    let call = call(app, scripts, script, path, arrival, asking, upload, context, place)?;
+    let context = Arc::new(gateway::Context::new(
+        arrival.id.clone(),
+        String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
+        arrival.connection.client(),
+    ));
+    let length = upload.length();
+    let Told { command, folder, environment } = told(app, scripts, script, path, arrival, asking, length)?;
+    let permit = Box::new(place);
+    let call = Call { command, folder, environment, owner: script.owner, upload, context: context.clone(), permit };
+    let started = Instant::now();
     let exchange = arrival.exchange.as_ref();
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
@@ -126,9 +154,48 @@ pub async fn run(
             exchange.interim(status, &head.fields);
         }
     })
-    .await
-    .map_err(|error| failure(error, &script.file))?;
-    reply(answer, settings, asking.method, arrival).await
+    .await;
+    // What the script was told is put together once more where it matters, rather than kept for every request.
+    let evidence = |trouble| -> Option<Arc<Evidence>> {
+        let Told { command, folder, environment } = told(app, scripts, script, path, arrival, asking, length).ok()?;
+        let took = started.elapsed();
+        let run = Run { trouble, context: context.clone(), argv: command.1, folder, environment, took };
+        let evidence = Arc::new(Evidence {
+            script: context.script.clone(),
+            file: script.file.clone(),
+            settings: settings.clone(),
+            interpreted: script.interpreter.is_some(),
+            missing: false,
+            run: Some(run),
+        });
+        if let Some(witness) = &app.witness {
+            witness.lock().unwrap_or_else(PoisonError::into_inner).push(evidence.clone());
+        }
+        Some(evidence)
+    };
+    match answer {
+        Ok(answer) => {
+            if app.witness.is_some() {
+                evidence(Trouble::None);
+            }
+            reply(answer, settings, asking.method, arrival).await
+        }
+        Err(error) => {
+            let evidence = trouble(&error).and_then(evidence);
+            Err(Failure { evidence, ..failure(error, &script.file) })
+        }
+    }
+}
+
+/// What of an error says something about the script.
+fn trouble(error: &Error) -> Option<Trouble> {
+    match error {
+        Error::NotStarted(step, errno) => Some(Trouble::NotStarted(*step, *errno)),
+        Error::Head(error) => Some(Trouble::Head(error.clone())),
+        Error::NoHead(_, octets) => Some(Trouble::NoHead(*octets)),
+        Error::Timeout(key) => Some(Trouble::Timeout(key)),
+        _ => None,
+    }
 }
 
 async fn upload(app: &App, scripts: &Scripts, arrival: &mut Arrival, asking: &Asking<'_>) -> Result<Upload, Failure> {
@@ -149,19 +216,23 @@ async fn upload(app: &App, scripts: &Scripts, arrival: &mut Arrival, asking: &As
     Upload::prepare(body, length, max, &app.config.spool).await.map_err(|error| failure(error, Path::new("")))
 }
 
-/// Everything the script is told (RFC 3875 §4).
-#[expect(clippy::too_many_arguments, reason = "each is another part of the request; a struct would only rename them")]
-fn call(
+/// What a script is told.
+struct Told {
+    command: (CString, Vec<CString>),
+    folder: CString,
+    environment: Vec<CString>,
+}
+
+/// Everything the script is told (RFC 3875 §4) beside its body, which has `length` octets.
+fn told(
     app: &App,
     scripts: &Scripts,
     script: &Script,
     path: &UrlPath,
     arrival: &Arrival,
     asking: &Asking<'_>,
-    upload: Upload,
-    context: Arc<gateway::Context>,
-    place: limits::Place,
-) -> Result<Call, Failure> {
+    length: Option<u64>,
+) -> Result<Told, Failure> {
     let settings = &scripts.settings;
     let query = query_of(asking.target);
     let (script_name, path_info) = path.as_bytes().split_at(script.name_length.min(path.as_bytes().len()));
@@ -188,7 +259,7 @@ fn call(
         peer: arrival.connection.peer,
         local: arrival.connection.local,
         https: arrival.connection.tls,
-        content_length: upload.length(),
+        content_length: length,
         user: asking.user.map(|user| ("Basic", user.as_bytes())),
         id: &arrival.id,
         redirected_from: from,
@@ -205,7 +276,7 @@ fn call(
     let (Some(command), Some(folder)) = (command, folder) else {
         return Err(Failure::new(Kind::Internal, "a NUL in a file name"));
     };
-    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit: Box::new(place) })
+    Ok(Told { command, folder, environment })
 }
 
 /// SERVER_NAME: what the operator says, otherwise the checked Host field without its port, otherwise the address

@@ -79,6 +79,8 @@ pub struct Config {
     pub http10: bool,
     /// Python's habits.
     pub python: bool,
+    /// Whether clients on this machine are told why a script failed.
+    pub explain: bool,
     /// What a broken percent escape means.
     pub escapes: Escapes,
     /// Small files in memory, and what file names mean: shared by all trees.

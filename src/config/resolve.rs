@@ -144,6 +144,8 @@ impl Resolver<'_> {
             headers: self.headers("command line", "-H", &self.flags.headers.clone()),
             http10: self.flags.http10 || python,
             python,
+            // Whoever writes a configuration file serves others, perhaps through a proxy on this machine.
+            explain: self.written.explain.unwrap_or(found.is_none()) && !python,
             escapes: if python { Escapes::Literal } else { Escapes::Strict },
             routes,
             cache: self.cache.clone(),

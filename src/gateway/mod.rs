@@ -8,6 +8,7 @@ pub mod head;
 mod output;
 mod pipe;
 mod process;
+pub mod record;
 pub mod script;
 pub mod settings;
 mod stderr;
@@ -29,6 +30,7 @@ use tokio::time::Sleep;
 pub use head::{Head, HeadError};
 pub use output::{Output, Settled};
 pub use process::Permit;
+pub use record::{Fault, Record};
 pub use script::{NoScript, Script};
 pub use settings::Settings;
 pub use stderr::Tail;
@@ -68,6 +70,8 @@ pub struct Context {
     pub client: String,
     /// The process, once it is known; 0 before.
     pub pid: AtomicI32,
+    /// What became of it, for whoever has to explain.
+    pub record: Record,
 }
 
 /// A script's answer, its header understood.
@@ -112,13 +116,21 @@ impl Error {
 }
 
 impl Context {
+    /// For a request whose script is about to start.
+    pub fn new(id: String, script: String, client: String) -> Self {
+        Self { id, script, client, pid: AtomicI32::new(0), record: Record::default() }
+    }
+
     fn line(&self, line: &str) {
         let pid = self.pid.load(Ordering::Relaxed);
         tracing::info!(target: "script", id = self.id, script = self.script, pid, client = self.client, "{line}");
     }
 
-    fn remark(&self, text: &str) {
-        tracing::warn!(id = self.id, script = self.script, client = self.client, "{text}");
+    /// Something is wrong with the body of an answer whose header has been sent already.
+    fn fault(&self, fault: Fault) {
+        let cause = fault.slug();
+        tracing::warn!(id = self.id, cause, script = self.script, client = self.client, "{fault}");
+        self.record.fault(fault);
     }
 
     fn broke_off(&self, error: &io::Error) {
@@ -126,6 +138,7 @@ impl Context {
     }
 
     fn ended(&self, ending: &Ending) {
+        self.record.ended(*ending);
         match ending {
             Ending::Exited { status: 0, .. } => {}
             ending => {
@@ -155,24 +168,42 @@ pub async fn run(
     spawner: &Spawner,
     settings: &Arc<Settings>,
     call: Call,
-    mut interim: impl FnMut(Head),
+    interim: impl FnMut(Head),
 ) -> Result<Answer, Error> {
+    let context = call.context.clone();
     let mut process = start(spawner, settings, call).await?;
     let mut buffer = BytesMut::with_capacity(pipe::CHUNK);
+    match read_head(&mut process, &mut buffer, settings, interim).await {
+        Ok(head) => {
+            let output = Output::new(process, buffer, head.content_length, head.chunked);
+            Ok(Answer { head, output })
+        }
+        Err(error) => {
+            context.record.output(&buffer);
+            Err(error)
+        }
+    }
+}
+
+async fn read_head(
+    process: &mut Process,
+    buffer: &mut BytesMut,
+    settings: &Settings,
+    mut interim: impl FnMut(Head),
+) -> Result<Head, Error> {
     let mut timer = None;
     loop {
-        match head::parse(&buffer, settings.head).map_err(Error::Head)? {
+        match head::parse(buffer, settings.head).map_err(Error::Head)? {
             head::Progress::Interim(head, used) => {
                 buffer.advance(used);
                 interim(head);
             }
             head::Progress::Final(head, used) => {
                 buffer.advance(used);
-                let output = Output::new(process, buffer, head.content_length, head.chunked);
-                return Ok(Answer { head, output });
+                return Ok(head);
             }
             head::Progress::More => {
-                std::future::poll_fn(|wakers| poll_head(&mut process, &mut buffer, &mut timer, wakers)).await?;
+                std::future::poll_fn(|wakers| poll_head(process, buffer, &mut timer, wakers)).await?;
             }
         }
     }
@@ -206,8 +237,7 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         SpawnError::TooBig => Error::TooBig,
         other => Error::Resources(io::Error::other(other)),
     })?;
-    let tail = Tail::default();
-    tokio::spawn(stderr::log(stderr, call.context.clone(), tail.clone()));
+    tokio::spawn(stderr::log(stderr, call.context.clone()));
     Ok(Process::new(Parts {
         stdout,
         wait: Box::pin(child.ending()),
@@ -216,7 +246,6 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         settings: settings.clone(),
         context: call.context,
         started: Instant::now(),
-        stderr: tail,
         ending: None,
         permit: call.permit,
     }))
