@@ -1,8 +1,8 @@
 //! Everything a request may touch. Built once; a reload builds another.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
@@ -33,8 +33,37 @@ pub struct App {
     /// Places for looking into failures.
     pub explaining: Semaphore,
     /// Where `cgiserve run` and `check` learn what scripts did; nobody else keeps it.
-    pub witness: Option<Mutex<Vec<Arc<Evidence>>>>,
+    pub witness: Option<Witness>,
     ids: RequestIds,
+}
+
+/// What scripts did, for somebody who asked for it.
+#[derive(Debug, Default)]
+pub struct Witness {
+    seen: Mutex<Vec<Arc<Evidence>>>,
+    only_look: AtomicBool,
+}
+
+impl Witness {
+    /// Keeps `evidence`.
+    pub fn saw(&self, evidence: Arc<Evidence>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(evidence);
+    }
+
+    /// What was seen since the last time.
+    pub fn take(&self) -> Vec<Arc<Evidence>> {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on no script is started.
+    pub fn look_only(&self) {
+        self.only_look.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no script shall be started.
+    pub fn only_looks(&self) -> bool {
+        self.only_look.load(Ordering::Relaxed)
+    }
 }
 
 /// Failures that are looked into at once; of those beyond only the slug is logged, so that nobody can keep the disk

@@ -295,6 +295,9 @@ async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: 
 /// What became of the script, for its author and the log. A client's own mistake is looked into for an author only.
 async fn story(app: &App, failure: &Failure, told: bool) -> Option<explain::Story> {
     let evidence = failure.evidence.clone()?;
+    if let Some(witness) = app.witness.as_ref().filter(|_| evidence.run.is_none()) {
+        witness.saw(evidence.clone());
+    }
     if failure.kind.row().1 == Blame::Client && !told {
         return None;
     }

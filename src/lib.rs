@@ -6,6 +6,10 @@ pub mod cli;
 pub mod config;
 pub mod logging;
 
+pub mod check;
+pub mod rehearse;
+pub mod why;
+
 pub mod app;
 pub mod server;
 

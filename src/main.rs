@@ -10,6 +10,10 @@ use clap::Parser;
 fn main() -> ExitCode {
     let flags = match Cli::parse().action() {
         Action::Serve(flags) => flags,
+        Action::Check(check) => return check.perform(),
+        Action::Run(run) => return run.perform(),
+        Action::Env(env) => return env.perform(),
+        Action::Why(why) => return why.perform(),
         Action::Print(text) => {
             let printed = std::io::stdout().write_all(&text);
             return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

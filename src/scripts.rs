@@ -4,14 +4,14 @@ use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
-use crate::app::App;
+use crate::app::{App, Witness};
 use crate::body::Body;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::explain::{Evidence, Run, Trouble};
@@ -143,23 +143,12 @@ pub async fn run(
     ));
     let length = upload.length();
     let Told { command, folder, environment } = told(app, scripts, script, path, arrival, asking, length)?;
-    let permit = Box::new(place);
-    let call = Call { command, folder, environment, owner: script.owner, upload, context: context.clone(), permit };
     let started = Instant::now();
-    let exchange = arrival.exchange.as_ref();
-    let early = arrival.parts.version >= Version::HTTP_11;
-    let answer = gateway::run(&app.spawner, settings, call, |head| {
-        if let Some(exchange) = exchange.filter(|_| early) {
-            let status = StatusCode::from_u16(head.final_status()).unwrap_or(StatusCode::EARLY_HINTS);
-            exchange.interim(status, &head.fields);
-        }
-    })
-    .await;
     // What the script was told is put together once more where it matters, rather than kept for every request.
-    let evidence = |trouble| -> Option<Arc<Evidence>> {
+    let evidence = |trouble, head: Vec<String>| -> Option<Arc<Evidence>> {
         let Told { command, folder, environment } = told(app, scripts, script, path, arrival, asking, length).ok()?;
         let took = started.elapsed();
-        let run = Run { trouble, context: context.clone(), argv: command.1, folder, environment, took };
+        let run = Run { trouble, context: context.clone(), argv: command.1, folder, environment, head, took };
         let evidence = Arc::new(Evidence {
             script: context.script.clone(),
             file: script.file.clone(),
@@ -169,22 +158,47 @@ pub async fn run(
             run: Some(run),
         });
         if let Some(witness) = &app.witness {
-            witness.lock().unwrap_or_else(PoisonError::into_inner).push(evidence.clone());
+            witness.saw(evidence.clone());
         }
         Some(evidence)
     };
+    if app.witness.as_ref().is_some_and(Witness::only_looks) {
+        evidence(Trouble::None, Vec::new());
+        return Ok(Outcome::Response(Response::new(Body::empty())));
+    }
+    let permit = Box::new(place);
+    let call = Call { command, folder, environment, owner: script.owner, upload, context: context.clone(), permit };
+    let exchange = arrival.exchange.as_ref();
+    let early = arrival.parts.version >= Version::HTTP_11;
+    let answer = gateway::run(&app.spawner, settings, call, |head| {
+        if let Some(exchange) = exchange.filter(|_| early) {
+            let status = StatusCode::from_u16(head.final_status()).unwrap_or(StatusCode::EARLY_HINTS);
+            exchange.interim(status, &head.fields);
+        }
+    })
+    .await;
     match answer {
         Ok(answer) => {
             if app.witness.is_some() {
-                evidence(Trouble::None);
+                evidence(Trouble::None, understood(&answer.head));
             }
             reply(answer, settings, asking.method, arrival).await
         }
         Err(error) => {
-            let evidence = trouble(&error).and_then(evidence);
+            let evidence = trouble(&error).and_then(|trouble| evidence(trouble, Vec::new()));
             Err(Failure { evidence, ..failure(error, &script.file) })
         }
     }
+}
+
+/// A header block in words, for whoever looks at it.
+fn understood(head: &gateway::Head) -> Vec<String> {
+    let mut lines = vec![format!("Status: {}", head.final_status())];
+    lines.extend(head.location.iter().map(|location| format!("Location: {}", location.escape_ascii())));
+    lines.extend(head.content_length.map(|length| format!("Content-Length: {length}")));
+    lines.extend(head.fields.iter().map(|(name, value)| format!("{name}: {}", value.as_bytes().escape_ascii())));
+    lines.extend(head.remarks.iter().map(|remark| format!("({remark})")));
+    lines
 }
 
 /// What of an error says something about the script.

@@ -39,6 +39,18 @@ const PASSED: [&str; 4] = ["PATH", "TZ", "LANG", "LC_ALL"];
 /// Every problem there is, at once.
 pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
     let (written, found) = read(flags)?;
+    decide(flags, written, found)
+}
+
+/// The same for a configuration that is not in a file; `name` stands in front of each problem.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub fn resolve_text(flags: &Flags, name: &str, text: &str) -> Result<Config, ConfigError> {
+    decide(flags, file::read(name, text)?, None)
+}
+
+fn decide(flags: &Flags, written: File, found: Option<PathBuf>) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
     let config = Resolver {
         flags,

@@ -45,7 +45,9 @@ pub struct Run {
     pub folder: CString,
     /// `NAME=VALUE`.
     pub environment: Vec<CString>,
-    /// From its start to the failure.
+    /// The header of its answer as it was understood, where it was.
+    pub head: Vec<String>,
+    /// From its start to the failure, or to the end of its header.
     pub took: Duration,
 }
 
@@ -105,6 +107,7 @@ impl Evidence {
         story.argv = run.argv.iter().map(text).collect();
         story.folder = text(&run.folder);
         story.environment = observe::variables(&run.environment);
+        story.head = run.head.clone();
         story.took = run.took;
         story.exit = ending.map(|ending| describe(&ending));
         story.usage = ending.and_then(|ending| match ending {

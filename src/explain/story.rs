@@ -26,7 +26,9 @@ pub struct Story {
     pub stderr: String,
     /// The first lines of its refused answer.
     pub output: Vec<String>,
-    /// From its start to the failure.
+    /// The header of its answer as it was understood, where it was.
+    pub head: Vec<String>,
+    /// From its start to the failure, or to the end of its header.
     pub took: Duration,
     /// Processor time and largest memory, where it ran to its end.
     pub usage: Option<crate::spawner::Usage>,

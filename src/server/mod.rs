@@ -4,6 +4,7 @@ mod accept;
 mod drain;
 mod listener;
 mod privileges;
+pub mod rehearsal;
 mod serve;
 
 use std::io::{self, Write};
@@ -25,6 +26,10 @@ pub(crate) struct Current(Arc<RwLock<Arc<App>>>);
 impl Current {
     fn new(app: App) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(app))))
+    }
+
+    fn shared(app: Arc<App>) -> Self {
+        Self(Arc::new(RwLock::new(app)))
     }
 
     pub(crate) fn get(&self) -> Arc<App> {

@@ -39,7 +39,7 @@ pub(super) async fn connection(stream: Stream, current: Current, drain: Drain) {
     }
 }
 
-async fn speak<IO>(io: IO, connection: Connection, current: Current, drain: Drain)
+pub(super) async fn speak<IO>(io: IO, connection: Connection, current: Current, drain: Drain)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
