@@ -120,6 +120,9 @@ fn look(config: &Config, looked: &mut Vec<Looked>) -> Vec<Finding> {
             Target::Redirect(..) | Target::Builtin(_) => {}
         }
     }
+    // What is wrong with a folder is wrong for every file in it, and told once.
+    let mut told = HashSet::new();
+    findings.retain(|finding| told.insert((finding.slug, finding.what.clone())));
     findings
 }
 
@@ -148,7 +151,10 @@ fn run(config: Config, scripts: Vec<Looked>, findings: &mut Vec<Finding>) -> io:
         Ok(found)
     })??;
     for finding in asked {
-        if !findings.iter().any(|known| known.file == finding.file && known.slug == finding.slug) {
+        if !findings
+            .iter()
+            .any(|known| known.slug == finding.slug && (known.file == finding.file || known.what == finding.what))
+        {
             findings.push(finding);
         }
     }

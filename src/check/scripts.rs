@@ -28,10 +28,16 @@ pub(super) fn look(
         return;
     }
     let mut files = Vec::new();
+    let mut folders = Vec::new();
     if programs.path.is_dir() {
-        collect(&programs.path, DEPTH, &mut files)
+        collect(&programs.path, DEPTH, &mut files, &mut folders);
     } else {
-        files.push(programs.path.clone())
+        files.push(programs.path.clone());
+    }
+    // A folder that cannot be searched may hide its files from this look, too.
+    for folder in folders {
+        let facts = observe::folder(&folder, &programs.settings);
+        findings.extend(explain::file::diagnose(&facts).into_iter().map(|found| Finding::of(folder.clone(), found)));
     }
     for file in files {
         let name = file.file_name().map(OsStr::as_bytes).unwrap_or_default();
@@ -92,7 +98,8 @@ fn absent(path: &Path) -> Finding {
 }
 
 /// Every plain file below `folder`, in order. Names with a dot in front are never scripts.
-fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, folders: &mut Vec<PathBuf>) {
+    folders.push(folder.to_path_buf());
     for name in observe::names(folder) {
         if name.starts_with('.') || files.len() >= FILES {
             continue;
@@ -101,7 +108,7 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
         if path.is_file() {
             files.push(path);
         } else if depth > 0 && path.is_dir() && !path.is_symlink() {
-            collect(&path, depth - 1, files);
+            collect(&path, depth - 1, files, folders);
         }
     }
 }

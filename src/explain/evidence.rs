@@ -89,12 +89,15 @@ impl Evidence {
             (Trouble::None, Some(fault)) => Trouble::Body(fault),
             (trouble, _) => trouble.clone(),
         };
+        // The server ends what it refuses; that signal is not the cause.
+        let ours = matches!(trouble, Trouble::Head(_) | Trouble::Timeout(_) | Trouble::Body(_))
+            && matches!(ending, Some(Ending::Signalled { signal: libc::SIGTERM | libc::SIGKILL, .. }));
         let healthy =
             matches!(trouble, Trouble::None) && matches!(ending, Some(Ending::Exited { status: 0, .. }) | None);
         if !healthy {
             let seen = RunFacts {
                 trouble,
-                ending,
+                ending: ending.filter(|_| !ours),
                 output: &output,
                 stderr: &stderr,
                 limits: &limits,
@@ -109,7 +112,10 @@ impl Evidence {
         story.environment = observe::variables(&run.environment);
         story.head = run.head.clone();
         story.took = run.took;
-        story.exit = ending.map(|ending| describe(&ending));
+        story.exit = match ending {
+            Some(_) if ours => Some("was ended by this server".to_owned()),
+            ending => ending.map(|ending| describe(&ending)),
+        };
         story.usage = ending.and_then(|ending| match ending {
             Ending::Exited { usage, .. } | Ending::Signalled { usage, .. } => Some(usage),
             _ => None,

@@ -27,24 +27,30 @@ pub fn file(file: &Path, settings: &Settings, interpreted: bool) -> FileFacts {
         file.take(HEAD).read_to_end(&mut head).map(|_| head)
     });
     let head = head.ok().filter(|_| metadata.as_ref().is_some_and(std::fs::Metadata::is_file));
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    let mut folders: Vec<(PathBuf, Stat)> = folder
-        .ancestors()
-        .filter_map(|folder| Some((folder.to_path_buf(), owners.stat(&std::fs::metadata(folder).ok()?))))
-        .collect();
-    folders.reverse();
+    let above = file.parent().unwrap_or(Path::new("/"));
     let owner = metadata.as_ref().map(|m| (m.uid(), m.gid()));
     FileFacts {
         program: head.as_deref().map(|head| program(head, &search_path(settings))).unwrap_or_default(),
         stat: metadata.as_ref().map(|metadata| owners.stat(metadata)),
-        folders,
+        folders: owners.folders(above),
         head,
         noexec: metadata.as_ref().and_then(|metadata| noexec(file, metadata)),
         interpreted,
-        neighbours: names(folder),
+        neighbours: names(above),
         who: owners.who(settings, owner),
         refuse_writable: settings.refuse_writable,
         file: file.to_path_buf(),
+    }
+}
+
+/// What can be said of the files of a folder without looking at them.
+pub fn folder(folder: &Path, settings: &Settings) -> FileFacts {
+    let owners = Owners::read();
+    FileFacts {
+        folders: owners.folders(folder),
+        who: owners.who(settings, None),
+        file: folder.to_path_buf(),
+        ..FileFacts::default()
     }
 }
 
@@ -163,6 +169,14 @@ impl Owners {
         let (uid, gid) = (metadata.uid(), metadata.gid());
         let owner = format!("{}:{}", Self::name(&self.passwd, uid), Self::name(&self.group, gid));
         Stat { mode: metadata.mode() & 0o7777, uid, gid, owner, folder: metadata.is_dir() }
+    }
+
+    /// `folder` and those above it, the root first.
+    fn folders(&self, folder: &Path) -> Vec<(PathBuf, Stat)> {
+        let stat = |folder: &Path| Some((folder.to_path_buf(), self.stat(&std::fs::metadata(folder).ok()?)));
+        let mut folders: Vec<_> = folder.ancestors().filter_map(stat).collect();
+        folders.reverse();
+        folders
     }
 
     fn who(&self, settings: &Settings, owner: Option<(u32, u32)>) -> Who {

@@ -65,7 +65,7 @@ fn what_it_said(story: &Story) -> Markup {
             pre { @for line in &story.output { (line) "\n" } }
         }
         @if let Some(exit) = &story.exit {
-            p { "It " (exit) ", after " (format!("{:.1?}", story.took)) "."
+            p { "The program " (exit) ", after " (format!("{:.1?}", story.took)) "."
                 @if let Some(usage) = story.usage {
                     " Processor: " (format!("{:.1?}", usage.cpu)) ", memory: " (usage.peak_rss_kib / 1024) " MiB."
                 }

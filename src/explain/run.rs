@@ -277,9 +277,9 @@ pub fn named_files(said: &[u8], folder: &Path, neighbours: &[String]) -> Vec<Pat
     let mut found = Vec::new();
     let denials = ["Permission denied", "Operation not permitted", "open database", "readonly database"];
     for line in text.lines().filter(|line| denials.iter().any(|denial| line.contains(denial))) {
-        let words = line.split(['\'', '"', '‘', '’', ' ', ':', '`']).filter(|word| word.contains('/'));
+        let mut words = line.split(['\'', '"', '‘', '’', ' ', ':', '`']).filter(|word| word.contains('/'));
         // The script's own name stands in front of what the shell says; what it tried comes last.
-        found.extend(words.last().map(|word| folder.join(word)));
+        found.extend(words.next_back().map(|word| folder.join(word)));
     }
     if text.contains("database") {
         let is_database = |name: &&String| [".db", ".sqlite", ".sqlite3", ".db3"].iter().any(|s| name.ends_with(s));

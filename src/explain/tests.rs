@@ -22,6 +22,12 @@ fn facts(head: &[u8]) -> FileFacts {
     }
 }
 
+/// Whether a `{name}` of the table was left as it is.
+fn forgotten(line: &str) -> bool {
+    let rest = line.replace("\\u{", "");
+    rest.split('{').skip(1).any(|rest| rest.split('}').next().is_some_and(|name| name.chars().all(char::is_lowercase)))
+}
+
 fn first(all: &[Diagnosis]) -> &'static str {
     all.first().map_or("", |diagnosis| diagnosis.cause.slug())
 }
@@ -71,7 +77,7 @@ fn what_a_file_shows() {
         change(&mut facts);
         let all = diagnose(Some(&facts), None);
         assert_eq!(first(&all), *wanted, "{:?}: {all:?}", head.escape_ascii().to_string());
-        assert!(all.iter().all(|d| !d.line().contains('{')), "a fact was forgotten: {all:?}");
+        assert!(all.iter().all(|d| !forgotten(&d.line())), "a fact was forgotten: {all:?}");
     }
 }
 
@@ -158,7 +164,7 @@ fn what_a_run_shows() {
         };
         let all = diagnose(Some(&file), Some(&run));
         assert_eq!(first(&all), wanted, "{output:?} {stderr:?}: {all:?}");
-        assert!(all.iter().all(|d| !d.line().contains('{')), "a fact was forgotten: {all:?}");
+        assert!(all.iter().all(|d| !forgotten(&d.line())), "a fact was forgotten: {all:?}");
     }
 }
 

@@ -22,7 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Context as Wakers, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio::time::Sleep;
@@ -179,10 +179,33 @@ pub async fn run(
             Ok(Answer { head, output })
         }
         Err(error) => {
+            if matches!(error, Error::Head(_)) {
+                hear_out(&mut process, &mut buffer).await;
+            }
             context.record.output(&buffer);
             Err(error)
         }
     }
+}
+
+/// How long a script whose header is refused may go on before it is ended.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Lets a script say a little more: what it dies of often comes behind the line that gave it away.
+async fn hear_out(process: &mut Process, buffer: &mut BytesMut) {
+    let parts = process.parts();
+    let mut open = true;
+    let heard = std::future::poll_fn(|wakers| {
+        while open && buffer.len() < record::OUTPUT {
+            match parts.stdout.poll_read(wakers, buffer) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => open = false,
+                Poll::Pending => break,
+            }
+        }
+        if buffer.len() >= record::OUTPUT { Poll::Ready(()) } else { parts.poll_ending(wakers).map(drop) }
+    });
+    let _ = tokio::time::timeout(LAST_WORDS, heard).await;
 }
 
 async fn read_head(
@@ -229,7 +252,7 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         sandbox: settings.sandbox.clone(),
         umask: settings.umask,
         no_new_privs: settings.no_new_privs,
-        linger: settings.total.unwrap_or(std::time::Duration::from_secs(24 * 3600)),
+        linger: settings.total.unwrap_or(Duration::from_secs(24 * 3600)),
         grace: settings.grace,
     };
     let stdio = Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) };

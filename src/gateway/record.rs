@@ -10,7 +10,7 @@ use super::stderr::Tail;
 use crate::spawner::Ending;
 
 /// How much of a refused answer is kept, octets.
-const OUTPUT: usize = 4 << 10;
+pub(super) const OUTPUT: usize = 4 << 10;
 
 /// What became of one run of a script.
 #[derive(Debug, Default)]

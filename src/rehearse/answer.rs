@@ -5,7 +5,7 @@ use std::io;
 /// Fields that are read of an answer.
 const FIELDS: usize = 1100;
 
-/// An answer, unframed.
+/// An answer, unframed. The default is none at all.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// Its status code.

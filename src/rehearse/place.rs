@@ -20,7 +20,7 @@ pub(crate) fn find(script: &str, mut flags: Flags) -> Result<(Config, String), S
     let given = Path::new(plain);
     let chosen = flags.directory.is_some() || flags.config.is_some();
     let file = absolute(given);
-    if !chosen && file.exists() {
+    if !chosen && file.parent().is_some_and(Path::is_dir) {
         flags.directory = served_folder(&file);
     }
     let config = config::resolve(&flags).map_err(|problems| problems.to_string())?;
@@ -28,11 +28,13 @@ pub(crate) fn find(script: &str, mut flags: Flags) -> Result<(Config, String), S
         return Ok((config, with_query(url, script)));
     }
     // A URL, then; or a name in the script folder.
-    if plain.starts_with('/') && !file.exists() {
-        return Ok((config, script.to_owned()));
-    }
-    if !file.exists() && !plain.contains('/') {
-        return Ok((config, format!("/cgi-bin/{script}")));
+    if !file.exists() {
+        let url = if plain.contains('/') {
+            format!("/{}", script.trim_start_matches('/'))
+        } else {
+            format!("/cgi-bin/{script}")
+        };
+        return Ok((config, url));
     }
     let folder = file.parent().unwrap_or(Path::new("/"));
     let name = toml::Value::String(folder.to_string_lossy().into_owned());

@@ -5,8 +5,12 @@ use std::io::{self, Write};
 use super::Answer;
 use crate::explain::Story;
 
-/// The answer: status line, fields, blank line, body.
-pub(super) fn answer(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
+/// The answer: status line, fields, blank line; and the body, unless the server wrote it in place of the script.
+pub(super) fn answer(answer: &Answer, own: bool, out: &mut impl Write) -> io::Result<()> {
+    // A broken answer is one that a client must not take for a short one.
+    if answer.status == 0 {
+        return writeln!(out, "(the connection was closed before any answer)");
+    }
     writeln!(out, "HTTP/1.1 {} {}", answer.status, answer.reason)?;
     for (name, value) in &answer.fields {
         out.write_all(name.as_bytes())?;
@@ -15,7 +19,9 @@ pub(super) fn answer(answer: &Answer, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"\n")?;
     }
     out.write_all(b"\n")?;
-    out.write_all(&answer.body)?;
+    if own {
+        out.write_all(&answer.body)?;
+    }
     out.flush()
 }
 
