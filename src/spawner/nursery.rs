@@ -130,7 +130,7 @@ fn nurse(control: &OwnedFd, powerful: bool) -> io::Result<()> {
     let mut orphans = Orphans::default();
     let mut open = true;
     loop {
-        let timeout = (!open || orphans.any()).then(|| Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() });
+        let timeout = (!open || orphans.look).then(|| Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() });
         let mut fds = [PollFd::new(&endings, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
         let watched = if open { 2 } else { 1 };
         match poll(&mut fds[..watched], timeout.as_ref()) {
@@ -150,12 +150,12 @@ fn nurse(control: &OwnedFd, powerful: bool) -> io::Result<()> {
         if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&endings, &mut [0; 1024]);
         }
-        let mut a_spawner_died = false;
         let any_child = loop {
             match sys::reap(None) {
                 Reap::Child(reaped) => {
-                    a_spawner_died |= spawners.remove(&reaped.pid);
-                    orphans.0.remove(&reaped.pid);
+                    // What it has left, or what an orphan has left in turn, is this process's child by now.
+                    orphans.look |= spawners.remove(&reaped.pid);
+                    orphans.known.remove(&reaped.pid);
                 }
                 Reap::AllRunning => break true,
                 Reap::NoChildren => break false,
@@ -165,7 +165,7 @@ fn nurse(control: &OwnedFd, powerful: bool) -> io::Result<()> {
             return Ok(());
         }
         if any_child
-            && (a_spawner_died || orphans.any() || !open)
+            && orphans.look
             && let Some(children) = &mut children
         {
             let mut found = Vec::new();
@@ -201,19 +201,21 @@ fn bear(control: &OwnedFd, kind: Kind, powerful: bool, spawners: &mut HashSet<i3
     };
 }
 
-/// What dead spawners have left, by the time of its TERM.
+/// What dead spawners have left.
 #[derive(Debug, Default)]
-struct Orphans(HashMap<i32, Instant>);
+struct Orphans {
+    /// A spawner has died, and since then no look has found nothing.
+    look: bool,
+    /// By the time of its TERM.
+    known: HashMap<i32, Instant>,
+}
 
 impl Orphans {
-    fn any(&self) -> bool {
-        !self.0.is_empty()
-    }
-
     fn end(&mut self, found: Vec<i32>) {
         let now = Instant::now();
+        self.look = !found.is_empty();
         for pid in found {
-            let (since, first) = match self.0.entry(pid) {
+            let (since, first) = match self.known.entry(pid) {
                 std::collections::hash_map::Entry::Occupied(known) => (*known.get(), false),
                 std::collections::hash_map::Entry::Vacant(place) => (*place.insert(now), true),
             };
