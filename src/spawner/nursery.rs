@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -35,6 +37,7 @@ pub struct Nursery {
     /// Spawners of each kind.
     pub(super) size: usize,
     pub(super) powerful: bool,
+    pub(super) replaceable: bool,
 }
 
 /// A spawner just made.
@@ -51,6 +54,26 @@ impl Nursery {
         std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT)
     }
 
+    /// To be called first of all in `main`. If this program has been executed to replace a nursery that has died, it
+    /// becomes that and does not return.
+    #[must_use]
+    pub fn answer_call() -> Replaceable {
+        let stdin = rustix::stdio::stdin();
+        let called = std::env::args_os().next().is_some_and(|name| name == ROLE)
+            && rustix::net::sockopt::socket_type(stdin) == Ok(rustix::net::SocketType::SEQPACKET);
+        if called && let Ok(control) = rustix::io::fcntl_dupfd_cloexec(stdin, 3) {
+            enter(control, |control| nurse(&control, is_powerful()));
+        }
+        Replaceable(())
+    }
+
+    /// Lets a nursery that has died be replaced; without it, its spawners serve on, but none is replaced any more.
+    #[must_use]
+    pub fn replaceable(mut self, _proof: &Replaceable) -> Self {
+        self.replaceable = true;
+        self
+    }
+
     /// Forks the nursery and `size` spawners (at least one), with the rights the process has now.
     ///
     /// Call it first thing in `main`, while there is one thread: what is forked is this process, and another thread's
@@ -65,13 +88,28 @@ impl Nursery {
             enter(theirs, |control| nurse(&control, powerful));
         };
         drop(theirs);
-        let mut nursery = Self { control, pid, first: Vec::new(), size: size.max(1), powerful };
+        let mut nursery = Self { control, pid, first: Vec::new(), size: size.max(1), powerful, replaceable: false };
         for _ in 0..nursery.size {
             ask(&nursery.control, Kind::Confined)?;
             nursery.first.push(answer(&nursery.control, RecvFlags::empty())?);
         }
         Ok(nursery)
     }
+}
+
+/// Proof that `main` has called [`Nursery::answer_call`], so that a new nursery can be had by executing this program.
+#[derive(Debug)]
+pub struct Replaceable(());
+
+/// `argv[0]` of this program when it is to be a nursery.
+const ROLE: &str = "cgiserve: nursery";
+
+/// A nursery in place of one that has died: this same file, executed anew, because a large server with many threads
+/// cannot fork. It has the rights the server has now; once root is given up, jobs with another identity fail.
+pub(super) fn call() -> io::Result<(OwnedFd, i32)> {
+    let (ours, theirs) = socket::pair()?;
+    let child = Command::new("/proc/self/exe").arg0(ROLE).env_clear().stdin(theirs).stdout(Stdio::null()).spawn()?;
+    Ok((ours, i32::try_from(child.id()).map_err(io::Error::other)?))
 }
 
 /// Whether this process may filter system calls without giving up new privileges.
