@@ -17,6 +17,7 @@ use http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
+use super::disks::Disks;
 use super::name::Name;
 use super::open::Identity;
 
@@ -30,6 +31,8 @@ const ENTRIES_MAX: usize = 16 * 1024;
 const ENTRY_OVERHEAD: usize = 2 * 1024;
 /// Answers that are being compressed at one time, some MiB each; more are sent as they are.
 const COMPRESSORS_MAX: usize = 16;
+/// Folders that are being read and shown at one time; others wait.
+const LISTINGS_MAX: usize = 8;
 /// Locks; two workers rarely want the same one.
 const SHARDS: usize = 16;
 
@@ -41,6 +44,8 @@ pub struct Cache {
     next_tree: AtomicU32,
     pub(super) buffers: Arc<Buffers>,
     pub(super) compressors: Arc<Semaphore>,
+    pub(super) listings: Semaphore,
+    pub(super) disks: Disks,
 }
 
 /// A file in memory with the header fields of its answers.
@@ -92,6 +97,8 @@ impl Cache {
             next_tree: AtomicU32::new(0),
             buffers: Arc::default(),
             compressors: Arc::new(Semaphore::new(COMPRESSORS_MAX)),
+            listings: Semaphore::new(LISTINGS_MAX),
+            disks: Disks::default(),
         }
     }
 

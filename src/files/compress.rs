@@ -127,7 +127,7 @@ async fn stream(tree: &Tree, request: Request<'_>, file: OnDisk, coding: Coding)
         Body::empty()
     } else {
         let span = Span { start: 0, length: file.identity.size };
-        let source = FileStream::new(file.file, Arc::clone(&tree.cache.buffers), vec![Piece::File(span)]);
+        let source = FileStream::new(&file, tree, vec![Piece::File(span)]);
         Body::stream(Compressed { source, state: State::Idle(Encoder::new(coding)), _permit: permit }, None)
     };
     Ok(File::Answer(response(StatusCode::OK, answer.fields, body)))

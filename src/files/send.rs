@@ -1,8 +1,5 @@
 //! Sending a file, or the part of it that is asked for.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::RANGE;
 use http::{Method, Response, StatusCode};
@@ -53,12 +50,10 @@ fn slice(octets: &Bytes, span: Span) -> Bytes {
 pub(super) async fn respond(tree: &Tree, request: Request<'_>, source: Source) -> Result<File, Failure> {
     let file = match source {
         Source::Memory(entry) => return respond_from_memory(request, &entry).map(File::Answer),
-        Source::Folder(descriptor) => return Ok(File::Folder(descriptor)),
+        Source::Folder(folder) => return Ok(File::Folder(folder)),
         Source::Disk(file) => *file,
     };
     let size = file.identity.size;
-    let stream =
-        |file: Arc<OwnedFd>, pieces: Vec<Piece>| FileStream::new(file, Arc::clone(&tree.cache.buffers), pieces);
     let response = match plan(request, &file.answer, size)? {
         Plan::NotModified => response(StatusCode::NOT_MODIFIED, file.answer.not_modified, Body::empty()),
         Plan::Head => response(StatusCode::OK, file.answer.fields, Body::empty()),
@@ -68,16 +63,18 @@ pub(super) async fn respond(tree: &Tree, request: Request<'_>, source: Source) -
         }
         Plan::Whole => {
             let pieces = vec![Piece::File(Span { start: 0, length: size })];
-            response(StatusCode::OK, file.answer.fields, Body::stream(stream(file.file, pieces), Some(size)))
+            let body = Body::stream(FileStream::new(&file, tree, pieces), Some(size));
+            response(StatusCode::OK, file.answer.fields, body)
         }
         Plan::Single(span) => {
-            let body = Body::stream(stream(file.file, vec![Piece::File(span)]), Some(span.length));
+            let body = Body::stream(FileStream::new(&file, tree, vec![Piece::File(span)]), Some(span.length));
             response(StatusCode::PARTIAL_CONTENT, file.answer.single(span, size), body)
         }
         Plan::Several(spans) => {
-            let (fields, pieces) = file.answer.several(&spans, size);
+            let (fields, pieces) = file.answer.clone().several(&spans, size);
             let length = pieces.iter().map(Piece::length).sum();
-            response(StatusCode::PARTIAL_CONTENT, fields, Body::stream(stream(file.file, pieces), Some(length)))
+            let body = Body::stream(FileStream::new(&file, tree, pieces), Some(length));
+            response(StatusCode::PARTIAL_CONTENT, fields, body)
         }
     };
     Ok(File::Answer(response))
