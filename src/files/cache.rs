@@ -53,7 +53,8 @@ pub struct Cache {
 pub(super) struct Entry {
     pub name: Name,
     pub identity: Identity,
-    pub octets: Bytes,
+    /// `None` where so far only the header fields were wanted (304, HEAD).
+    pub octets: Option<Bytes>,
     pub answer: Answer,
     /// When the octets were read, or a little before.
     pub read_at: Instant,
@@ -117,7 +118,8 @@ impl Cache {
     /// Keeps `entry` under its name, and lets the oldest go where room is short.
     pub(super) fn put(&self, entry: Arc<Entry>) {
         let (key, read_at) = (entry.name.key(), entry.read_at);
-        let weight = entry.octets.len() + 4 * key.len() + ENTRY_OVERHEAD;
+        let octets = entry.octets.as_ref().map_or(0, Bytes::len);
+        let weight = octets + 4 * key.len() + ENTRY_OVERHEAD;
         if weight > self.shard_budget {
             return;
         }
@@ -174,7 +176,7 @@ mod tests {
             strong: true,
             modified: None,
         };
-        Arc::new(Entry { name, identity, octets: vec![0; size].into(), answer, read_at })
+        Arc::new(Entry { name, identity, octets: Some(vec![0; size].into()), answer, read_at })
     }
 
     fn weight(cache: &Cache) -> (usize, usize) {

@@ -101,7 +101,7 @@ pub async fn serve(tree: &Tree, request: Request<'_>) -> Result<Found, Failure> 
 pub async fn not_found_page(tree: &Tree) -> Option<Bytes> {
     let name = tree.name(&[NOT_FOUND_PAGE.as_bytes()]).ok()?;
     match source(tree, &name, &name, None).await.ok()? {
-        Source::Memory(entry) => Some(entry.octets.clone()),
+        Source::Memory(entry) => entry.octets.clone(),
         Source::Disk(file) if file.identity.size <= NOT_FOUND_PAGE_MAX => file.read(tree).await.ok(),
         Source::Disk(_) | Source::Folder(_) => None,
     }
@@ -132,7 +132,7 @@ fn from_memory(tree: &Tree, request: Request<'_>, below: &[u8]) -> Option<Result
     };
     let name = tree.variant(coding.map_or(0, Coding::made), &[below, index]).ok()?;
     let entry = tree.remembered(&name)?;
-    Some(respond_from_memory(request, &entry))
+    respond_from_memory(request, &entry)
 }
 
 async fn from_disk(tree: &Tree, request: Request<'_>, below: &[u8]) -> Result<Found, Failure> {

@@ -14,18 +14,23 @@ use super::{File, Request, response};
 use crate::body::Body;
 use crate::failure::{Failure, Kind};
 
-/// The answer from memory.
-pub(super) fn respond_from_memory(request: Request<'_>, entry: &Entry) -> Result<Response<Body>, Failure> {
+/// The answer from memory; `None` where octets are asked for that are not there.
+pub(super) fn respond_from_memory(request: Request<'_>, entry: &Entry) -> Option<Result<Response<Body>, Failure>> {
     let Entry { identity, octets, answer, .. } = entry;
-    match plan(request, answer, identity.size)? {
-        Plan::NotModified => Ok(response(StatusCode::NOT_MODIFIED, answer.not_modified.clone(), Body::empty())),
-        Plan::Head => Ok(response(StatusCode::OK, answer.fields.clone(), Body::empty())),
-        Plan::Whole => Ok(response(StatusCode::OK, answer.fields.clone(), Body::whole(octets.clone()))),
-        Plan::Single(span) => {
+    let plan = match plan(request, answer, identity.size) {
+        Ok(plan) => plan,
+        Err(failure) => return Some(Err(failure)),
+    };
+    let (status, fields, body) = match (plan, octets) {
+        (Plan::NotModified, _) => (StatusCode::NOT_MODIFIED, answer.not_modified.clone(), Body::empty()),
+        (Plan::Head, _) => (StatusCode::OK, answer.fields.clone(), Body::empty()),
+        (_, None) => return None,
+        (Plan::Whole, Some(octets)) => (StatusCode::OK, answer.fields.clone(), Body::whole(octets.clone())),
+        (Plan::Single(span), Some(octets)) => {
             let fields = answer.clone().single(span, identity.size);
-            Ok(response(StatusCode::PARTIAL_CONTENT, fields, Body::whole(slice(octets, span))))
+            (StatusCode::PARTIAL_CONTENT, fields, Body::whole(slice(octets, span)))
         }
-        Plan::Several(spans) => {
+        (Plan::Several(spans), Some(octets)) => {
             let (fields, pieces) = answer.clone().several(&spans, identity.size);
             let mut body = Vec::new();
             for piece in pieces {
@@ -34,9 +39,16 @@ pub(super) fn respond_from_memory(request: Request<'_>, entry: &Entry) -> Result
                     Piece::File(span) => body.extend_from_slice(&slice(octets, span)),
                 }
             }
-            Ok(response(StatusCode::PARTIAL_CONTENT, fields, Body::whole(body)))
+            (StatusCode::PARTIAL_CONTENT, fields, Body::whole(body))
         }
-    }
+    };
+    Some(Ok(response(status, fields, body)))
+}
+
+/// The answer from an entry that has its octets.
+pub(super) fn complete(request: Request<'_>, entry: &Entry) -> Result<Response<Body>, Failure> {
+    respond_from_memory(request, entry)
+        .unwrap_or_else(|| Err(Failure::new(Kind::Internal, "a file in memory without its octets")))
 }
 
 /// The octets of a span that [`range`] found to lie inside.
@@ -49,14 +61,20 @@ fn slice(octets: &Bytes, span: Span) -> Bytes {
 /// The answer from wherever the file is.
 pub(super) async fn respond(tree: &Tree, request: Request<'_>, source: Source) -> Result<File, Failure> {
     let file = match source {
-        Source::Memory(entry) => return respond_from_memory(request, &entry).map(File::Answer),
+        Source::Memory(entry) => return complete(request, &entry).map(File::Answer),
         Source::Folder(folder) => return Ok(File::Folder(folder)),
         Source::Disk(file) => *file,
     };
     let size = file.identity.size;
     let response = match plan(request, &file.answer, size)? {
-        Plan::NotModified => response(StatusCode::NOT_MODIFIED, file.answer.not_modified, Body::empty()),
-        Plan::Head => response(StatusCode::OK, file.answer.fields, Body::empty()),
+        Plan::NotModified => {
+            file.keep(tree, None);
+            response(StatusCode::NOT_MODIFIED, file.answer.not_modified, Body::empty())
+        }
+        Plan::Head => {
+            file.keep(tree, None);
+            response(StatusCode::OK, file.answer.fields, Body::empty())
+        }
         Plan::Whole if size <= cache::FILE_MAX => {
             let octets = file.read(tree).await?;
             response(StatusCode::OK, file.answer.fields, Body::whole(octets))

@@ -54,7 +54,7 @@ pub(super) async fn source(
     original: &Name,
     coding: Option<Coding>,
 ) -> Result<Source, Failure> {
-    if let Some(entry) = tree.remembered(name) {
+    if let Some(entry) = tree.remembered(name).filter(|entry| entry.octets.is_some()) {
         return Ok(Source::Memory(entry));
     }
     let (opened_at, now) = (Instant::now(), SystemTime::now());
@@ -77,19 +77,23 @@ impl OnDisk {
             Failure::new(Kind::Internal, format!("{}: became shorter while it was read", self.name.shown()))
         })?);
         // A change during the reading is in the times of the open file, or, with a coarse clock, keeps it unsettled.
-        if !self.local {
-            return Ok(octets);
-        }
         let after = rustix::fs::fstat(&self.file).map(|stat| Identity::of(&stat));
-        if self.answer.strong && after == Ok(self.identity) {
+        if after == Ok(self.identity) {
+            self.keep(tree, Some(octets.clone()));
+        }
+        Ok(octets)
+    }
+
+    /// Keeps what is known of the file, if it has been left alone for a while.
+    pub(super) fn keep(&self, tree: &Tree, octets: Option<Bytes>) {
+        if self.answer.strong && self.local {
             tree.cache.put(Arc::new(Entry {
                 name: self.name.clone(),
                 identity: self.identity,
-                octets: octets.clone(),
+                octets,
                 answer: self.answer.clone(),
                 read_at: self.opened_at,
             }));
         }
-        Ok(octets)
     }
 }
