@@ -42,7 +42,7 @@ use encoding::{Accepted, Coding};
 use folder::Folder;
 use name::{Name, hidden};
 use open::Opened;
-use redirect::redirect;
+pub use redirect::redirect;
 use send::{respond, respond_from_memory};
 use source::{Source, source};
 
