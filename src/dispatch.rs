@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
 use http::{HeaderMap, HeaderValue, Method, Response, Version};
 
 use crate::app::App;
@@ -297,9 +297,6 @@ fn dress(app: &App, response: &mut Response<Body>) {
         && let Ok(software) = HeaderValue::from_str(&app.config.software)
     {
         headers.insert(SERVER, software);
-    }
-    if !headers.contains_key(X_CONTENT_TYPE_OPTIONS) {
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     for (name, value) in &app.config.headers {
         let name: &HeaderName = name;
