@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
-use http::{HeaderMap, HeaderValue, Method, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
 use crate::app::App;
 use crate::body::Body;
 use crate::builtin;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::failure::{Blame, Failure, Kind};
 use crate::files;
@@ -142,6 +143,10 @@ async fn serve(
     path: &UrlPath,
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
+    if app.config.python && !matches!(found.route.target, Target::Builtin(_)) {
+        let script = matches!(found.route.target, Target::Scripts(_) | Target::Script(_));
+        compat::admit_method(asking.method, script)?;
+    }
     match &found.route.target {
         Target::Builtin(endpoint) => match builtin::answer(*endpoint, asking.method, &app.processes).await? {
             Some(response) => Ok(Outcome::Response(response)),
@@ -182,18 +187,25 @@ async fn serve_files(
     if *asking.method == Method::POST && builtin::is_json(&arrival.parts.headers) {
         return process_input(arrival).await;
     }
+    let python = app.config.python.then(|| compat::conditions(&arrival.parts.headers));
     let request = files::Request {
         method: asking.method,
         path,
         from: found.from,
         query: query_of(asking.target),
-        headers: &arrival.parts.headers,
+        headers: python.as_ref().unwrap_or(&arrival.parts.headers),
     };
     if route::lacks_slash(&app.config.routes, path) {
         return Ok(Outcome::Response(files::redirect(&files.tree, request)?));
     }
     match files::serve(&files.tree, request).await? {
-        files::Found::Response(response) => Ok(Outcome::Response(response)),
+        files::Found::Response(mut response) => {
+            if app.config.python && response.status() == StatusCode::MOVED_PERMANENTLY {
+                let written = arrival.other_form.as_deref().unwrap_or(asking.target);
+                compat::redirect_as_written(response.headers_mut(), written);
+            }
+            Ok(Outcome::Response(response))
+        }
         files::Found::Index { file_name } => {
             let index =
                 UrlPath::parse(&percent_encode(&[path.as_bytes(), file_name.as_bytes()].concat()), app.config.escapes)?;

@@ -14,6 +14,7 @@ use hyper::ext::ReasonPhrase;
 
 use crate::app::App;
 use crate::body::Body;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::failure::{Blame, Failure, Kind};
 use crate::gateway::{self, Answer, Call, Error, MetaVars, NoScript, Output, Script, Settled, Upload, script};
@@ -136,6 +137,10 @@ pub async fn run(
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
         if let Some(exchange) = exchange.filter(|_| early) {
+            let mut head = head;
+            if settings.python {
+                compat::always_200(&mut head);
+            }
             let status = StatusCode::from_u16(head.final_status()).unwrap_or(StatusCode::EARLY_HINTS);
             exchange.interim(status, &head.fields);
         }
@@ -183,6 +188,7 @@ fn call(
     let translated = (!path_info.is_empty()).then(|| [document_root, path_info].concat());
     let server_name = server_name(app, arrival);
     let from = asking.redirected_from.map(|target| (path_of(target), query_of(target).unwrap_or_default()));
+    let claimed = settings.python.then(|| compat::claimed_user(&arrival.parts.headers)).flatten();
     let vars = MetaVars {
         method: asking.method.as_str(),
         request_uri: asking.target,
@@ -203,13 +209,14 @@ fn call(
         local: arrival.connection.local,
         https: arrival.connection.tls,
         content_length: upload.length(),
-        user: asking.user.map(|user| ("Basic", user.as_bytes())),
+        user: asking.user.or(claimed.as_deref()).map(|user| ("Basic", user.as_bytes())),
         id: &arrival.id,
         redirected_from: from,
         headers: &arrival.parts.headers,
         pass_authorization: settings.pass_authorization,
         upgrade: false,
         empty_path_info: settings.empty_path_info,
+        python: settings.python,
     };
     let environment = vars.environment(&settings.env);
     let reads = matches!(*asking.method, Method::GET | Method::HEAD);

@@ -113,6 +113,8 @@ impl Resolver<'_> {
         // The layout of this project, or Python's.
         let htdocs = directory.join("htdocs");
         let split = htdocs.is_dir() && !self.flags.python_style;
+        // Not a word of ours: this is Python's command line.
+        let python_style = self.flags.python_style || python || (!split && found.is_none());
         let document_root = match &self.written.document_root {
             Some(root) => directory.join(root),
             None if split => htdocs,
@@ -128,7 +130,8 @@ impl Resolver<'_> {
             identity: identity.clone(),
             state: state.clone(),
             python,
-            strict: split || found.is_some(),
+            python_style,
+            strict: !python_style,
         };
         let tree = self.options(&scripts, &document_root, &FileKeys::default());
         let mut routes = self.routes(&scripts);
@@ -142,9 +145,10 @@ impl Resolver<'_> {
             hosts: self.written.hosts.clone().unwrap_or_default(),
             software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")).to_owned(),
             headers: self.headers("command line", "-H", &self.flags.headers.clone()),
-            http10: self.flags.http10 || python,
+            http10: self.flags.http10.unwrap_or(python),
+            add_slash: python_style,
             python,
-            escapes: if python { Escapes::Literal } else { Escapes::Strict },
+            escapes: if python { Escapes::Python } else { Escapes::Strict },
             routes,
             cache: self.cache.clone(),
             types: self.types.clone(),
@@ -270,7 +274,7 @@ impl Resolver<'_> {
 
     fn options(&mut self, of: &Section, root: &Path, keys: &FileKeys) -> Options {
         let all = self.written.files.clone();
-        let python_listing = self.flags.python_style || of.python;
+        let python_listing = of.python_style;
         let listing = keys.listing.or(all.listing);
         let mut headers = keys.headers.clone().or(all.headers).unwrap_or_default();
         if let Some(cache) = keys.cache_control.clone().or(all.cache_control) {
@@ -297,6 +301,7 @@ impl Resolver<'_> {
             default_type,
             headers: self.headers(&of.place, "headers", &headers),
             nosniff: keys.nosniff.or(all.nosniff).unwrap_or(true),
+            surrogates: of.python,
             precompressed: keys.precompressed.or(all.precompressed).unwrap_or(false),
             compress: keys.compress.or(all.compress).unwrap_or(false),
             spa_fallback: keys.fallback.clone().or(all.fallback),
@@ -603,6 +608,8 @@ struct Section {
     identity: Option<crate::spawner::Identity>,
     state: PathBuf,
     python: bool,
+    /// Python's command line: its listings, and request targets without their first slash.
+    python_style: bool,
     /// Whether scripts that everybody may write are refused: not in Python's layout, where `chmod 777` was usual.
     strict: bool,
 }

@@ -61,7 +61,7 @@ fn edge_limits(config: &crate::config::Config) -> Arc<edge::Limits> {
         head_time: limits.header,
         idle_time: limits.keep_alive,
         write_idle: limits.write,
-        add_slash: config.python,
+        add_slash: config.add_slash,
         ..edge::Limits::default()
     })
 }
@@ -105,8 +105,12 @@ async fn http1_request(
 ) -> Response<Body> {
     let app = current.get();
     let (parts, body) = request.into_parts();
+    let mut other_form = None;
     let (target, refused) = match incoming.target {
-        Ok(target) => (Bytes::copy_from_slice(target.bytes(&parts.uri)), None),
+        Ok(target) => {
+            other_form = target.other_form().cloned();
+            (Bytes::copy_from_slice(target.bytes(&parts.uri)), None)
+        }
         Err(refusal) => {
             let mut failure = Failure::new(Kind::BadRequest, refusal.reason.text).with_message(refusal.reason.text);
             let status = http::StatusCode::from_u16(refusal.reason.status).unwrap_or(http::StatusCode::BAD_REQUEST);
@@ -119,7 +123,7 @@ async fn http1_request(
     };
     let id = app.request_id();
     let exchange = Some(incoming.exchange);
-    let arrival = Arrival { parts, body: Some(body), target, connection, exchange, id };
+    let arrival = Arrival { parts, body: Some(body), target, other_form, connection, exchange, id };
     dispatch::answer(&app, arrival, refused).await
 }
 
@@ -161,6 +165,6 @@ async fn http2_request(request: Request<Incoming>, connection: Connection, curre
         }
     }
     let id = app.request_id();
-    let arrival = Arrival { parts, body: Some(body), target, connection, exchange: None, id };
+    let arrival = Arrival { parts, body: Some(body), target, other_form: None, connection, exchange: None, id };
     dispatch::answer(&app, arrival, refused).await
 }
