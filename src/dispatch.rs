@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::builtin;
 use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
+use crate::edge::{Exchange, Fault};
 use crate::failure::{Blame, Failure, Kind};
 use crate::files;
 use crate::path::UrlPath;
@@ -32,7 +33,7 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
     };
     let mut response = match outcome {
         Ok(response) => response,
-        Err(failure) => explain(app, &arrival, &failure, &mut ticket).await,
+        Err(failure) => explain(app, &arrival, &as_the_edge_saw_it(&arrival, failure), &mut ticket).await,
     };
     dress(app, &mut response);
     let (parts, body) = response.into_parts();
@@ -257,6 +258,14 @@ async fn sendfile(
         }
         files::Found::Index { .. } => Err(bad()),
     }
+}
+
+/// Of a body that broke off the edge knows more: who left, who was too slow, whose chunks were malformed.
+fn as_the_edge_saw_it(arrival: &Arrival, failure: Failure) -> Failure {
+    let fault = arrival.exchange.as_ref().and_then(Exchange::fault).filter(|_| failure.kind == Kind::BodyBroken);
+    let Some(reason) = fault.map(Fault::reason) else { return failure };
+    let status = StatusCode::from_u16(reason.status).unwrap_or(failure.kind.status());
+    Failure { refused: Some((status, reason.slug)), ..failure.with_message(reason.text) }
 }
 
 /// The answer to a failure, and its line in the log.

@@ -319,7 +319,7 @@ fn failure(error: Error, file: &Path) -> Failure {
             Failure::new(Kind::NoScriptHead, format!("{file} {how} after {octets} octets without a complete header"))
         }
         Error::Timeout(key) => Failure::new(Kind::ScriptTimeout, format!("{file} gave no header in time ({key})")),
-        Error::ClientGone(why) => Failure::new(Kind::BadRequest, format!("the body did not arrive: {why}")),
+        Error::ClientGone(why) => Failure::new(Kind::BodyBroken, format!("the body did not arrive: {why}")),
         Error::SpawnerDied => Failure::new(Kind::SpawnerDied, format!("{file}: the spawner died")),
     }
 }
