@@ -35,7 +35,6 @@ pub struct LogFile {
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    path: Option<PathBuf>,
     /// Lines that could not be kept or written.
     lost: AtomicU64,
 }
@@ -43,6 +42,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
+    path: Option<PathBuf>,
     writing: bool,
     reopen: bool,
     closing: bool,
@@ -56,9 +56,8 @@ impl LogFile {
     pub fn open(path: Option<&Path>) -> io::Result<Self> {
         let mut sink = Sink::open(path)?;
         let shared = Arc::new(Shared {
-            state: Mutex::default(),
+            state: Mutex::new(State { path: path.map(Path::to_path_buf), ..State::default() }),
             wake: Condvar::new(),
-            path: path.map(Path::to_path_buf),
             lost: AtomicU64::new(0),
         });
         let theirs = shared.clone();
@@ -85,6 +84,17 @@ impl LogFile {
     pub fn reopen(&self) {
         self.shared.lock().reopen = true;
         self.shared.wake.notify_one();
+    }
+
+    /// Writes to another file from now on, or to standard error without one; nothing happens if it is the same.
+    pub fn move_to(&self, path: Option<PathBuf>) {
+        let mut state = self.shared.lock();
+        if state.path != path {
+            state.path = path;
+            state.reopen = true;
+            drop(state);
+            self.shared.wake.notify_one();
+        }
     }
 
     /// How many lines were lost.
@@ -125,21 +135,19 @@ impl Shared {
             }
             state.writing = true;
             std::mem::swap(&mut batch, &mut state.waiting);
-            let (reopen, closing) = (std::mem::take(&mut state.reopen), state.closing);
+            let reopen = std::mem::take(&mut state.reopen).then(|| state.path.clone());
+            let closing = state.closing;
             drop(state);
-            let mut outcome = sink.write_all(&batch);
-            if reopen {
-                outcome = outcome.and_then(|()| {
-                    *sink = Sink::open(self.path.as_deref())?;
-                    Ok(())
-                });
-            }
-            if let Err(error) = outcome {
+            let written = sink.write_all(&batch);
+            if written.is_err() {
                 let lines = batch.iter().filter(|&&b| b == b'\n').count();
                 self.lost.fetch_add(lines as u64, Ordering::Relaxed);
-                if !std::mem::replace(&mut complained, true) {
-                    let _ = writeln!(io::stderr(), "cgiserve: the log cannot be written: {error}; requests go on");
-                }
+            }
+            let opened = reopen.map_or(Ok(()), |path| Sink::open(path.as_deref()).map(|opened| *sink = opened));
+            if let Err(error) = written.and(opened)
+                && !std::mem::replace(&mut complained, true)
+            {
+                let _ = writeln!(io::stderr(), "cgiserve: the log cannot be written: {error}; requests go on");
             }
             batch.clear();
             if closing && self.lock().waiting.is_empty() {

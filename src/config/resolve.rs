@@ -38,10 +38,23 @@ const PASSED: [&str; 4] = ["PATH", "TZ", "LANG", "LC_ALL"];
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
+    decide(flags, None)
+}
+
+/// The same once more, for the server that runs with `running`: it has given root up, and stays who it is.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub fn resolve_again(flags: &Flags, running: &Config) -> Result<Config, ConfigError> {
+    decide(flags, Some(running))
+}
+
+fn decide(flags: &Flags, running: Option<&Config>) -> Result<Config, ConfigError> {
     let (written, found) = read(flags)?;
     let mut problems = Vec::new();
     let config = Resolver {
         flags,
+        running,
         written,
         problems: &mut problems,
         cache: Arc::default(),
@@ -76,6 +89,7 @@ fn read(flags: &Flags) -> Result<(File, Option<PathBuf>), ConfigError> {
 
 struct Resolver<'a> {
     flags: &'a Flags,
+    running: Option<&'a Config>,
     written: File,
     problems: &'a mut Vec<Problem>,
     cache: Arc<Cache>,
@@ -118,8 +132,18 @@ impl Resolver<'_> {
             None if split => htdocs,
             None => directory.clone(),
         };
-        let root = rustix::process::geteuid().is_root();
-        let identity = if root { self.identity(&place) } else { None };
+        let root = match self.running {
+            Some(running) => running.identity.is_some(),
+            None => rustix::process::geteuid().is_root(),
+        };
+        let mut identity = if root { self.identity(&place) } else { None };
+        let mut remarks = Vec::new();
+        if let Some(running) = self.running
+            && identity != running.identity
+        {
+            remarks.push("user: a change needs a restart".to_owned());
+            identity.clone_from(&running.identity);
+        }
         let state = self.state(&directory, identity.as_ref().map(|i| i.uid));
         let scripts = Section {
             root,
@@ -152,12 +176,12 @@ impl Resolver<'_> {
             identity,
             state,
             spool: std::env::temp_dir(),
-            tls: self.tls(&place),
+            tls: self.tls(&place, &directory),
             access: self.flags.log.or(self.written.log.access).unwrap_or(Some(Format::Python)),
             log_file: self.written.log.file.as_ref().map(|file| directory.join(file)),
             log_level: self.written.log.level.unwrap_or(tracing::Level::INFO),
             limits,
-            remarks: Vec::new(),
+            remarks,
             file: found,
             directory,
             document_root,
@@ -228,11 +252,15 @@ impl Resolver<'_> {
         all
     }
 
-    fn tls(&mut self, place: &str) -> Option<Tls> {
+    /// Flags name files from where the command was given, the configuration from the folder served.
+    fn tls(&mut self, place: &str, directory: &Path) -> Option<Tls> {
         let keys = &self.written.tls;
-        let cert = self.flags.tls_cert.clone().or_else(|| keys.cert.clone());
-        let key = self.flags.tls_key.clone().or_else(|| keys.key.clone());
-        let password_file = self.flags.tls_password_file.clone().or_else(|| keys.password_file.clone());
+        let either = |flag: &Option<PathBuf>, key: &Option<PathBuf>| {
+            flag.clone().or_else(|| key.as_ref().map(|file| directory.join(file)))
+        };
+        let cert = either(&self.flags.tls_cert, &keys.cert);
+        let key = either(&self.flags.tls_key, &keys.key);
+        let password_file = either(&self.flags.tls_password_file, &keys.password_file);
         match cert {
             Some(cert) => Some(Tls::Files { cert, key, password_file }),
             None if key.is_some() || password_file.is_some() => {

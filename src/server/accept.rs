@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::drain::Drain;
-use super::listener::{Listener, Stream};
+use super::listener::{Accepted, Listener};
+use super::tls::Encryption;
 use super::{Current, serve};
 
 /// How long to wait where the system has no descriptors left: something has to close first.
@@ -18,7 +19,7 @@ const REST: Duration = Duration::from_millis(50);
 const RESERVED: u64 = 512;
 
 /// Accepts until the server drains.
-pub(super) async fn run(listener: Listener, current: Current, drain: Drain) {
+pub(super) async fn run(listener: Listener, encryption: Option<Encryption>, current: Current, drain: Drain) {
     let limits = current.get().config.limits;
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
     let room = usize::try_from(descriptors.saturating_sub(RESERVED.min(descriptors / 2))).unwrap_or(usize::MAX);
@@ -26,21 +27,21 @@ pub(super) async fn run(listener: Listener, current: Current, drain: Drain) {
     let crowd = Arc::new(Crowd { each: limits.per_address, ..Crowd::default() });
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
-            stream = listener.accept() => stream,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = drain.begun() => return,
         };
-        match stream {
-            Ok(stream) => {
-                let address = match &stream {
-                    Stream::Tcp(_, peer) => Some(peer.ip()),
-                    Stream::Unix(_) => None,
+        match accepted {
+            Ok(accepted) => {
+                let address = match &accepted {
+                    Accepted::Tcp(_, peer) => Some(peer.ip()),
+                    Accepted::Unix(_) => None,
                 };
                 // Beyond its share an address is turned away without a word: a reset costs least.
                 let Some(share) = crowd.join(address) else { continue };
-                let (current, drain) = (current.clone(), drain.clone());
+                let (encryption, current, drain) = (encryption.clone(), current.clone(), drain.clone());
                 tokio::spawn(async move {
-                    serve::connection(stream, current, drain).await;
+                    serve::connection(accepted, encryption, current, drain).await;
                     drop((share, place));
                 });
             }

@@ -25,7 +25,7 @@ pub(super) enum Listener {
 }
 
 /// A connection that was accepted.
-pub(super) enum Stream {
+pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
@@ -88,26 +88,26 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         Ok(match self {
             Self::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
-                Stream::Tcp(stream, peer)
+                Accepted::Tcp(stream, peer)
             }
-            Self::Unix(listener, _) => Stream::Unix(listener.accept().await?.0),
+            Self::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
         })
     }
 
     /// `Serving HTTP on 127.0.0.1 port 8000 (http://127.0.0.1:8000/) ...`
     pub(super) fn banner(&self, tls: bool) -> String {
-        let (protocol, scheme) = if tls { ("HTTPS", "https") } else { ("HTTP", "http") };
         match self {
             Self::Tcp(_, address) => {
+                let (protocol, scheme) = if tls { ("HTTPS", "https") } else { ("HTTP", "http") };
                 let (host, port) = (address.ip(), address.port());
                 let in_url = if address.is_ipv6() { format!("[{host}]") } else { host.to_string() };
                 format!("Serving {protocol} on {host} port {port} ({scheme}://{in_url}:{port}/) ...")
             }
-            Self::Unix(_, path) => format!("Serving {protocol} on {} ...", path.display()),
+            Self::Unix(_, path) => format!("Serving HTTP on {} ...", path.display()),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One connection: what speaks on it, and one call of the dispatcher for each request.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -10,11 +9,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Current;
 use super::drain::Drain;
-use super::listener::Stream;
+use super::listener::Accepted;
+use super::stream::Stream;
+use super::tls::Encryption;
 use crate::body::Body;
 use crate::connection::{Arrival, Connection};
 use crate::dispatch;
@@ -25,57 +25,64 @@ use crate::failure::{Failure, Kind};
 const STREAMS: u32 = 100;
 
 /// Serves a connection to its end.
-pub(super) async fn connection(stream: Stream, current: Current, drain: Drain) {
-    match stream {
-        Stream::Tcp(stream, peer) => {
+pub(super) async fn connection(accepted: Accepted, encryption: Option<Encryption>, current: Current, drain: Drain) {
+    let (stream, connection, protocol) = match accepted {
+        Accepted::Tcp(stream, peer) => {
             // Answers are written whole; waiting for more to send only delays them.
             let _ = stream.set_nodelay(true);
-            let connection = Connection { peer: Some(peer), local: stream.local_addr().ok(), tls: false };
-            speak(stream, connection, current, drain).await;
+            let connection =
+                Connection { peer: Some(peer), local: stream.local_addr().ok(), tls: encryption.is_some() };
+            match encryption {
+                None => (Stream::Tcp(stream), connection, None),
+                Some(encryption) => {
+                    // Boxed, so that its size does not stay with the connection.
+                    let shaken = Box::pin(encryption.handshake(stream)).await;
+                    let stream = match shaken {
+                        Ok(stream) => stream,
+                        Err(error) => return tracing::debug!(client = connection.client(), %error, "no TLS handshake"),
+                    };
+                    let protocol = match stream.get_ref().1.alpn_protocol() {
+                        Some(b"h2") => Some(Protocol::Http2),
+                        _ => None,
+                    };
+                    (Stream::Tls(Box::new(stream)), connection, protocol)
+                }
+            }
         }
-        Stream::Unix(stream) => {
-            speak(stream, Connection { peer: None, local: None, tls: false }, current, drain).await;
-        }
-    }
+        // The socket's permissions say who may speak here: encrypting would add nothing.
+        Accepted::Unix(stream) => (Stream::Unix(stream), Connection { peer: None, local: None, tls: false }, None),
+    };
+    speak(stream, protocol, connection, current, drain).await;
 }
 
-async fn speak<IO>(io: IO, connection: Connection, current: Current, drain: Drain)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn speak(stream: Stream, protocol: Option<Protocol>, connection: Connection, current: Current, drain: Drain) {
     let app = current.get();
-    let limits = edge_limits(&app.config);
+    let limits = app.edge.clone();
     let http10 = app.config.http10;
     drop(app);
-    let (mut edge, exchanges) = Edge::new(io, limits);
-    match edge.sniff().await {
+    let (mut edge, exchanges) = Edge::new(stream, limits);
+    let protocol = match protocol {
+        Some(protocol) => {
+            edge.set_http2();
+            Ok(protocol)
+        }
+        None => edge.sniff().await,
+    };
+    match protocol {
         Ok(Protocol::Http1) => http1(edge, exchanges, connection, current, drain, http10).await,
-        Ok(Protocol::Http2) => http2(edge, connection, current, drain).await,
+        Ok(Protocol::Http2) => Box::pin(http2(edge, connection, current, drain)).await,
         Err(_gone) => {}
     }
 }
 
-fn edge_limits(config: &crate::config::Config) -> Arc<edge::Limits> {
-    let limits = &config.limits;
-    Arc::new(edge::Limits {
-        head_time: limits.header,
-        idle_time: limits.keep_alive,
-        write_idle: limits.write,
-        add_slash: config.python,
-        ..edge::Limits::default()
-    })
-}
-
-async fn http1<IO>(
-    edge: Edge<IO>,
+async fn http1(
+    edge: Edge<Stream>,
     exchanges: Exchanges,
     connection: Connection,
     current: Current,
     drain: Drain,
     http10: bool,
-) where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let incoming = exchanges.next();
         let current = current.clone();
@@ -123,10 +130,7 @@ async fn http1_request(
     dispatch::answer(&app, arrival, refused).await
 }
 
-async fn http2<IO>(edge: Edge<IO>, connection: Connection, current: Current, drain: Drain)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn http2(edge: Edge<Stream>, connection: Connection, current: Current, drain: Drain) {
     let service = service_fn(move |request: Request<Incoming>| {
         let current = current.clone();
         async move { Ok::<_, Infallible>(http2_request(request, connection, &current).await) }
