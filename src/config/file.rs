@@ -60,7 +60,7 @@ pub(super) struct ScriptKeys {
     pub(super) pass_env: Option<Vec<String>>,
     pub(super) pass_authorization: Option<bool>,
     pub(super) interpreter: Option<Vec<(String, String)>>,
-    pub(super) index_scripts: Option<Vec<String>>,
+    pub(super) fallback_interpreter: Option<Vec<(String, String)>>,
     pub(super) user: Option<String>,
     pub(super) sandbox: Option<String>,
     pub(super) writable: Option<Vec<PathBuf>>,
@@ -70,6 +70,8 @@ pub(super) struct ScriptKeys {
     pub(super) local_redirect: Option<bool>,
     pub(super) encoded_slash: Option<bool>,
     pub(super) refuse_writable: Option<bool>,
+    pub(super) empty_path_info: Option<bool>,
+    pub(super) error_status: Option<u64>,
     pub(super) sendfile_root: Option<PathBuf>,
     pub(super) umask: Option<u64>,
     pub(super) cpu: Option<Duration>,
@@ -117,7 +119,7 @@ pub(super) struct LimitKeys {
 #[derive(Debug, Default)]
 pub(super) struct RouteKeys {
     pub(super) place: String,
-    pub(super) path: Option<String>,
+    pub(super) path: Option<Vec<String>>,
     pub(super) scripts: Option<PathBuf>,
     pub(super) script: Option<PathBuf>,
     pub(super) files: Option<PathBuf>,
@@ -214,7 +216,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
 fn route(keys: &mut Section<'_, '_>, place: String) -> RouteKeys {
     RouteKeys {
         place,
-        path: keys.string("path"),
+        path: keys.strings("path"),
         scripts: keys.path("scripts"),
         script: keys.path("script"),
         files: keys.path("files"),
@@ -259,7 +261,7 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         pass_env: keys.strings("pass-env"),
         pass_authorization: keys.boolean("pass-authorization"),
         interpreter: keys.pairs("interpreter"),
-        index_scripts: keys.strings("index-scripts"),
+        fallback_interpreter: keys.pairs("fallback-interpreter"),
         user: keys.string("user"),
         sandbox: keys.string("sandbox"),
         writable: keys.strings("writable").map(|all| all.into_iter().map(PathBuf::from).collect()),
@@ -269,6 +271,8 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         local_redirect: keys.boolean("local-redirect"),
         encoded_slash: keys.word("encoded-slash", &[("decode", true), ("reject", false)]),
         refuse_writable: keys.boolean("refuse-writable"),
+        empty_path_info: keys.word("empty-path-info", &[("set", true), ("unset", false)]),
+        error_status: keys.integer("error-status"),
         sendfile_root: keys.path("sendfile-root"),
         umask: keys.integer("umask"),
         cpu: keys.duration("cpu"),
