@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::exchange::{Fault, INTERIM, OVER, PARKED};
+use super::rest::NAP;
 use super::{Edge, Phase};
 
 /// What hyper itself writes before an answer, if anything.
@@ -149,7 +150,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         }
         let now = Instant::now();
         self.since = Some(now);
-        self.alarm.set(cx, now + self.limits.idle_time, now);
+        self.alarm.set(cx, now + self.limits.idle_time.min(NAP), now);
     }
 
     /// The task goes to sleep in mid-exchange. Whoever ends the exchange from another task must wake it.

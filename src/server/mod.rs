@@ -2,6 +2,8 @@
 
 mod accept;
 mod drain;
+mod http1;
+mod http2;
 mod listener;
 mod privileges;
 mod reload;
@@ -20,9 +22,11 @@ use crate::config::{Config, ConfigError, Flags};
 use crate::logging;
 use crate::spawner::Nursery;
 
+use accept::Doorman;
 use drain::{Drain, Ending, Signals};
 use listener::Listener;
 use reload::Reload;
+use serve::Common;
 use tls::Encryption;
 
 /// How often lost log lines are told of, in one line on standard error.
@@ -125,8 +129,15 @@ async fn serve(
     announce(&listeners, encryption.is_some())?;
     let drain = Drain::new();
     let current = Current::new(App::new(config, spawner.clone(), log.clone()));
+    let common = Arc::new(Common {
+        current: current.clone(),
+        drain: drain.clone(),
+        encryption: encryption.clone(),
+        make_room: Arc::default(),
+    });
+    let doorman = Doorman::new(current.get().config.limits, listeners.len());
     for listener in listeners {
-        tokio::spawn(accept::run(listener, encryption.clone(), current.clone(), drain.clone()));
+        tokio::spawn(accept::run(listener, doorman.clone(), common.clone()));
     }
     tokio::spawn(tell_of_lost_lines(log.clone()));
     let reload = Reload { flags, current: current.clone(), encryption };
