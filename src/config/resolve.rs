@@ -324,6 +324,7 @@ impl Resolver<'_> {
             symlinks: keys.symlinks.or(all.symlinks).unwrap_or_default(),
             default_type,
             headers: self.headers(&of.place, "headers", &headers),
+            nosniff: keys.nosniff.or(all.nosniff).unwrap_or(true),
             precompressed: keys.precompressed.or(all.precompressed).unwrap_or(false),
             compress: keys.compress.or(all.compress).unwrap_or(false),
             spa_fallback: keys.fallback.clone().or(all.fallback),

@@ -43,7 +43,7 @@ pub use types::Types;
 use encoding::{Accepted, Coding};
 use folder::Folder;
 use name::{Name, hidden};
-use redirect::redirect;
+pub use redirect::redirect;
 use send::{respond, respond_from_memory};
 use source::{Source, source};
 

@@ -62,6 +62,9 @@ pub struct Options {
     pub charset: Option<String>,
     /// Fields for every answer, such as `Cache-Control`. They come after ours and replace them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether browsers are told to believe the type (`X-Content-Type-Options: nosniff`). Old trees with wrong types need
+    /// them not to.
+    pub nosniff: bool,
     /// Whether `NAME.br`, `NAME.zst` and `NAME.gz` are sent in place of `NAME` to those who can read them, unless
     /// they are older than `NAME`.
     pub precompressed: bool,
@@ -88,6 +91,7 @@ impl Options {
             default_type: None,
             charset: Some("utf-8".to_owned()),
             headers: Vec::new(),
+            nosniff: true,
             precompressed: false,
             compress: false,
             spa_fallback: None,
@@ -142,7 +146,9 @@ impl Tree {
 
     /// Adds the fields that every answer of this tree has.
     pub(super) fn finish(&self, fields: &mut HeaderMap) {
-        fields.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if self.options.nosniff {
+            fields.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        }
         for (name, value) in &self.options.headers {
             fields.insert(name, value.clone());
         }

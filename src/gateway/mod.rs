@@ -207,7 +207,7 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         other => Error::Resources(io::Error::other(other)),
     })?;
     let tail = Tail::default();
-    tokio::spawn(stderr::log(stderr, call.context.clone(), tail.clone()));
+    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone(), tail.clone()));
     Ok(Process::new(Parts {
         stdout,
         wait: Box::pin(child.ending()),
@@ -243,11 +243,6 @@ fn poll_head(
         Poll::Ready(_) => true,
         Poll::Pending => false,
     };
-    if parts.context.pid.load(Ordering::Relaxed) == 0
-        && let Some(pid) = parts.child.pid()
-    {
-        parts.context.pid.store(pid, Ordering::Relaxed);
-    }
     let ending = match parts.poll_ending(wakers) {
         Poll::Ready(Ending::NotStarted { step, errno }) => {
             return Poll::Ready(Err(Error::NotStarted(step, errno)));
