@@ -67,6 +67,8 @@ pub struct Config {
     pub document_root: PathBuf,
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// Permission bits of Unix sockets.
+    pub socket_mode: u32,
     /// SERVER_NAME, in place of the Host field.
     pub server_name: Option<String>,
     /// Host names this server answers for; empty: any.

@@ -28,6 +28,8 @@ use crate::websocket;
 const RUNNING: u64 = 32;
 const QUEUE: u64 = 512;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who may speak at a Unix socket: the server's user and its group, to which a proxy can be added.
+const SOCKET_MODE: u32 = 0o660;
 /// Where scripts find their programs when the server's own environment does not say.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What scripts see of the server's own environment.
@@ -162,6 +164,7 @@ impl Resolver<'_> {
         let queue = self.written.limits.queue.unwrap_or(QUEUE);
         let config = Config {
             listen: self.listen(&place),
+            socket_mode: self.written.socket_mode.map_or(SOCKET_MODE, |mode| (mode & 0o777) as u32),
             server_name: self.written.server_name.clone(),
             hosts: self.written.hosts.clone().unwrap_or_default(),
             software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -523,6 +526,10 @@ impl Resolver<'_> {
         let passed = keys.pass_env.clone().or_else(|| all.pass_env.clone()).unwrap_or_default();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str() else { continue };
+            // Meant for the server alone (`sd_listen_fds(3)`).
+            if name.starts_with("LISTEN_") {
+                continue;
+            }
             let known = PASSED.contains(&name) || name.starts_with("LC_") || passed.iter().any(|p| p == name);
             if (known || of.python) && !value.is_empty() {
                 set(name.to_owned(), value.as_bytes().to_vec());
@@ -661,6 +668,10 @@ fn address(name: &str, port: u16) -> Option<Listen> {
     if let Ok(whole) = name.parse::<SocketAddr>() {
         return Some(Listen::Tcp(whole));
     }
-    let mut found = (name, port).to_socket_addrs().ok()?;
+    let (host, port) = match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, port.parse().ok()?),
+        _ => (name, port),
+    };
+    let mut found = (host, port).to_socket_addrs().ok()?;
     found.next().map(Listen::Tcp)
 }

@@ -15,7 +15,7 @@ use super::exchange::RESTING;
 use super::{Edge, SNIFF};
 
 /// How long a connection is silent before hyper is better taken away. Making it anew costs a microsecond.
-pub(super) const NAP: Duration = Duration::from_millis(250);
+pub(super) const NAP: Duration = Duration::from_millis(50);
 
 /// How a rest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

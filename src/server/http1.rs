@@ -31,7 +31,7 @@ enum Turn {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(mut edge: Edge<Stream>, exchanges: Exchanges, peer: Arc<Peer>) {
+pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, peer: Arc<Peer>) {
     let drain = &peer.common.drain;
     let begun = drain.begun();
     tokio::pin!(begun);

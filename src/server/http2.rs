@@ -39,7 +39,7 @@ const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(edge: Edge<Stream>, peer: Arc<Peer>) {
+pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
     let limits = peer.common.current.get().config.limits;
     let streams = Streams { open: Arc::new(watch::channel(0).0), patience: limits.write };
     let open = streams.open.subscribe();

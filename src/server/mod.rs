@@ -1,7 +1,9 @@
 //! From a configuration to a running server, and to its end.
 
 mod accept;
+mod activation;
 mod drain;
+mod holder;
 mod http1;
 mod http2;
 mod listener;
@@ -94,7 +96,10 @@ pub fn run(flags: Flags, config: Config) -> Result<(), Error> {
     let nursery = Nursery::fork(config.limits.spawners)?;
     privileges::raise_descriptor_limit();
     let encryption = Encryption::new(&config)?;
-    let bound = listener::bind(&config)?;
+    let bound = match activation::sockets()? {
+        Some(sockets) => sockets,
+        None => listener::bind(&config)?,
+    };
     if let Err(error) = App::make_state_folder(&config) {
         let folder = config.state.display();
         let _ = writeln!(io::stderr(), "cgiserve: {folder}: {error}; scripts have no place to keep data");

@@ -16,7 +16,7 @@ use super::tls::Encryption;
 use super::{Current, http1, http2};
 use crate::body::Body;
 use crate::connection::Connection;
-use crate::edge::{Edge, Protocol, Reason};
+use crate::edge::{Edge, Exchanges, Protocol, Reason};
 use crate::failure::{Failure, Kind};
 use crate::reply::{self, Voice};
 
@@ -36,8 +36,18 @@ pub(super) struct Peer {
     pub(super) common: Arc<Common>,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. What it needs only to begin, or only for HTTP/2, is in boxes of its own: an idle
+/// HTTP/1 connection is to be small.
 pub(super) async fn connection(accepted: Accepted, common: Arc<Common>) {
+    let Some((edge, exchanges, protocol, peer)) = Box::pin(begin(accepted, common)).await else { return };
+    match protocol {
+        Protocol::Http1 => http1::serve(edge, exchanges, peer).await,
+        Protocol::Http2 => Box::pin(http2::serve(edge, peer)).await,
+    }
+}
+
+/// Up to the moment when it is known what is spoken. `None`: nobody spoke.
+async fn begin(accepted: Accepted, common: Arc<Common>) -> Option<(Box<Edge<Stream>>, Exchanges, Protocol, Arc<Peer>)> {
     let (stream, connection, protocol) = match accepted {
         Accepted::Tcp(stream, peer) => {
             // Answers are written whole; waiting for more to send only delays them.
@@ -47,11 +57,12 @@ pub(super) async fn connection(accepted: Accepted, common: Arc<Common>) {
             match &common.encryption {
                 None => (Stream::Tcp(stream), connection, None),
                 Some(encryption) => {
-                    // Boxed, so that its size does not stay with the connection.
-                    let shaken = Box::pin(encryption.handshake(stream)).await;
-                    let stream = match shaken {
+                    let stream = match encryption.handshake(stream).await {
                         Ok(stream) => stream,
-                        Err(error) => return tracing::debug!(client = connection.client(), %error, "no TLS handshake"),
+                        Err(error) => {
+                            tracing::debug!(client = connection.client(), %error, "no TLS handshake");
+                            return None;
+                        }
                     };
                     let protocol = stream.get_ref().1.alpn_protocol().map(|name| match name {
                         b"h2" => Protocol::Http2,
@@ -66,22 +77,17 @@ pub(super) async fn connection(accepted: Accepted, common: Arc<Common>) {
     };
     let limits = common.current.get().edge.clone();
     let peer = Arc::new(Peer { connection, common });
-    let (mut edge, exchanges) = Edge::new(stream, limits);
+    let (edge, exchanges) = Edge::new(stream, limits);
+    // In a box, for hyper and the task hand it to and fro.
+    let mut edge = Box::new(edge);
     let protocol = match protocol {
         Some(protocol) => protocol,
-        None => match edge.sniff().await {
-            Ok(protocol) => protocol,
-            Err(_gone) => return,
-        },
+        None => edge.sniff().await.ok()?,
     };
-    match protocol {
-        Protocol::Http1 => http1::serve(edge, exchanges, peer).await,
-        Protocol::Http2 => {
-            edge.set_http2();
-            // Boxed: most connections are HTTP/1 and need not be as large.
-            Box::pin(http2::serve(edge, peer)).await;
-        }
+    if protocol == Protocol::Http2 {
+        edge.set_http2();
     }
+    Some((edge, exchanges, protocol, peer))
 }
 
 /// The answer of a handler; 500 if it panicked, so that one request's bug is that request's alone.

@@ -1,6 +1,8 @@
 //! One line per request, written by one thread behind a bounded buffer: a slow disk delays nobody.
 
-use std::fmt::Write as _;
+mod record;
+mod stamps;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,21 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+pub use record::{Format, Record};
+use stamps::Stamps;
+
 /// Octets that may wait for the disk; lines beyond are counted and lost.
 const BUFFER: usize = 4 << 20;
-
-/// How a request line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// As `python -m http.server` writes it.
-    Python,
-    /// NCSA's.
-    Common,
-    /// NCSA's with Referer and User-Agent.
-    Combined,
-    /// One JSON object a line.
-    Json,
-}
 
 /// A log that is written by a thread of its own.
 #[derive(Debug)]
@@ -42,6 +34,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
+    stamps: Stamps,
+    colour: bool,
     path: Option<PathBuf>,
     writing: bool,
     reopen: bool,
@@ -56,7 +50,11 @@ impl LogFile {
     pub fn open(path: Option<&Path>) -> io::Result<Self> {
         let mut sink = Sink::open(path)?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { path: path.map(Path::to_path_buf), ..State::default() }),
+            state: Mutex::new(State {
+                colour: path.is_none() && is_for_people(),
+                path: path.map(Path::to_path_buf),
+                ..State::default()
+            }),
             wake: Condvar::new(),
             lost: AtomicU64::new(0),
         });
@@ -67,13 +65,24 @@ impl LogFile {
 
     /// Adds a line, which ends in a newline. Never waits for the disk.
     pub fn push(&self, line: &[u8]) {
+        self.add(|state| state.waiting.extend_from_slice(line));
+    }
+
+    /// Adds a request. The line is formatted where it waits, so that nothing is allocated for it.
+    pub fn record(&self, record: &Record<'_>, format: Format) {
+        self.add(|state| record.write(format, state.colour, state.stamps.now(), &mut state.waiting));
+    }
+
+    fn add(&self, write: impl FnOnce(&mut State)) {
         let mut state = self.shared.lock();
-        if state.waiting.len() + line.len() > BUFFER {
+        let before = state.waiting.len();
+        write(&mut state);
+        if state.waiting.len() > BUFFER {
+            state.waiting.truncate(before);
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let first = state.waiting.is_empty() && !state.writing;
-        state.waiting.extend_from_slice(line);
+        let first = before == 0 && !state.writing;
         drop(state);
         if first {
             self.shared.wake.notify_one();
@@ -90,6 +99,7 @@ impl LogFile {
     pub fn move_to(&self, path: Option<PathBuf>) {
         let mut state = self.shared.lock();
         if state.path != path {
+            state.colour = path.is_none() && is_for_people();
             state.path = path;
             state.reopen = true;
             drop(state);
@@ -157,6 +167,13 @@ impl Shared {
     }
 }
 
+/// Whether standard error is a terminal whose user has not said no to colours (https://no-color.org).
+fn is_for_people() -> bool {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    rustix::termios::isatty(rustix::stdio::stderr()) && !no_color && !dumb
+}
+
 enum Sink {
     File(File),
     Stderr,
@@ -178,117 +195,9 @@ impl Sink {
     }
 }
 
-/// What is known of a request when its answer is over.
-#[derive(Debug)]
-pub struct Record<'a> {
-    /// The client's address.
-    pub client: &'a str,
-    /// REMOTE_USER, where checked.
-    pub user: Option<&'a str>,
-    /// The request line as sent.
-    pub line: &'a [u8],
-    /// Status sent; 499 where the client left before the answer was complete.
-    pub status: u16,
-    /// Octets of the body.
-    pub octets: u64,
-    /// From the head's arrival to the end of the answer.
-    pub took: std::time::Duration,
-    /// `Referer` and `User-Agent`.
-    pub referer: Option<&'a [u8]>,
-    /// See `referer`.
-    pub agent: Option<&'a [u8]>,
-    /// The request's id.
-    pub id: &'a str,
-    /// Why it failed, if it did: the slug and Python's sentence.
-    pub failure: Option<(&'static str, &'a str)>,
-}
-
-impl Record<'_> {
-    /// The line, newline included.
-    pub fn format(&self, format: Format) -> String {
-        let mut text = String::with_capacity(160);
-        let now = jiff::Zoned::now();
-        let line = escaped(self.line);
-        // Writing to a String cannot fail.
-        let _ = match format {
-            Format::Python => {
-                let stamp = now.strftime("%d/%b/%Y %H:%M:%S").to_string();
-                if let Some((_, message)) = self.failure {
-                    let _ = writeln!(text, "{} - - [{stamp}] code {}, message {message}", self.client, self.status);
-                }
-                writeln!(text, "{} - - [{stamp}] \"{line}\" {} -", self.client, self.status)
-            }
-            Format::Common | Format::Combined => {
-                let user = self.user.map_or("-".into(), |u| escaped(u.as_bytes()));
-                let stamp = now.strftime("%d/%b/%Y:%H:%M:%S %z");
-                let _ = write!(text, "{} - {user} [{stamp}] \"{line}\" {} {}", self.client, self.status, self.octets);
-                if format == Format::Combined {
-                    let field = |f: Option<&[u8]>| f.map_or("-".into(), escaped);
-                    let _ = write!(text, " \"{}\" \"{}\"", field(self.referer), field(self.agent));
-                }
-                writeln!(text)
-            }
-            Format::Json => {
-                let object = serde_json::json!({
-                    "time": now.timestamp().to_string(), "client": self.client, "user": self.user, "request": line,
-                    "status": self.status, "octets": self.octets, "ms": self.took.as_secs_f64() * 1e3, "id": self.id,
-                    "failure": self.failure.map(|(slug, _)| slug),
-                    "referer": self.referer.map(escaped), "agent": self.agent.map(escaped),
-                });
-                writeln!(text, "{object}")
-            }
-        };
-        text
-    }
-}
-
-/// As Python writes it: control characters as `\xNN`, a backslash doubled; a quote and 8-bit octets as well, so that a
-/// line can be taken apart again (CVE-2024-47252).
-fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'\\' => text.push_str("\\\\"),
-            b'"' => text.push_str("\\\""),
-            0x20..=0x7e => text.push(char::from(byte)),
-            _ => {
-                let _ = write!(text, "\\x{byte:02x}");
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record<'a>(line: &'a [u8]) -> Record<'a> {
-        Record {
-            client: "127.0.0.1",
-            user: None,
-            line,
-            status: 404,
-            octets: 7,
-            took: std::time::Duration::from_millis(2),
-            referer: None,
-            agent: Some(b"curl"),
-            id: "x",
-            failure: Some(("not-found", "File not found")),
-        }
-    }
-
-    #[test]
-    fn lines_have_their_shapes() {
-        let python = record(b"GET /\x1b\"\\ HTTP/1.1").format(Format::Python);
-        let lines: Vec<_> = python.lines().collect();
-        assert!(lines[0].ends_with("] code 404, message File not found"), "{python}");
-        assert!(lines[1].ends_with(r#"] "GET /\x1b\"\\ HTTP/1.1" 404 -"#), "{python}");
-        let combined = record(b"GET / HTTP/1.1").format(Format::Combined);
-        assert!(combined.ends_with("\"GET / HTTP/1.1\" 404 7 \"-\" \"curl\"\n"), "{combined}");
-        let json: serde_json::Value = serde_json::from_str(&record(b"GET /").format(Format::Json)).unwrap();
-        assert_eq!(json["failure"], "not-found");
-    }
 
     #[test]
     fn a_renamed_log_is_opened_anew_and_no_line_is_lost() {
