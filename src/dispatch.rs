@@ -46,18 +46,8 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
 }
 
 fn ticket(app: &Arc<App>, arrival: &Arrival, refused: bool) -> Ticket {
-    let line = if refused {
-        arrival.target.clone()
-    } else {
-        let version = match arrival.parts.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2.0",
-            _ => "HTTP/1.1",
-        };
-        let method = arrival.parts.method.as_str().as_bytes();
-        Bytes::from([method, b" ", &arrival.target, b" ", version.as_bytes()].concat())
-    };
-    Ticket::new(app.clone(), arrival.connection.peer, line, &arrival.parts.headers, arrival.id.clone())
+    let Arrival { parts, target, id, .. } = arrival;
+    Ticket::new(app.clone(), arrival.connection.peer, parts, target, refused, id)
 }
 
 /// Host, method, path, route, credentials, target: each may end the request.

@@ -17,11 +17,11 @@ use crate::access_log::Format;
 use crate::files::{Cache, Types};
 use crate::limits::Admission;
 use crate::path::Escapes;
-use crate::route::Route;
+use crate::route::{Route, Target};
 use crate::spawner::Identity;
 
 pub use problem::{ConfigError, Problem};
-pub use resolve::resolve;
+pub use resolve::{resolve, resolve_again};
 
 /// What was said on the command line; each flag overrides one key of the file.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub struct Config {
     pub document_root: PathBuf,
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// Permission bits of Unix sockets.
+    pub socket_mode: u32,
     /// SERVER_NAME, in place of the Host field.
     pub server_name: Option<String>,
     /// Host names this server answers for; empty: any.
@@ -109,6 +111,23 @@ pub struct Config {
     pub limits: ServerLimits,
     /// What an operator should know but need not change.
     pub remarks: Vec<String>,
+}
+
+impl Config {
+    /// Takes over from `old` how many scripts run, in all and on each route that is still there, so that a reload does
+    /// not let twice as many run.
+    pub fn inherit(&mut self, old: &Self) {
+        self.admission = self.admission.clone().inherit(&old.admission);
+        for route in &mut self.routes {
+            let Some(before) = old.routes.iter().find(|before| before.pattern == route.pattern) else { continue };
+            if let (Target::Scripts(new), Target::Scripts(old)) | (Target::Script(new), Target::Script(old)) =
+                (&mut route.target, &before.target)
+            {
+                let admission = new.admission.clone().inherit(&old.admission);
+                Arc::make_mut(new).admission = admission;
+            }
+        }
+    }
 }
 
 /// One place to listen at.

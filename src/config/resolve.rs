@@ -28,6 +28,8 @@ use crate::websocket;
 const RUNNING: u64 = 32;
 const QUEUE: u64 = 512;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who may speak at a Unix socket: the server's user and its group, to which a proxy can be added.
+const SOCKET_MODE: u32 = 0o660;
 /// Where scripts find their programs when the server's own environment does not say.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What scripts see of the server's own environment.
@@ -38,10 +40,23 @@ const PASSED: [&str; 4] = ["PATH", "TZ", "LANG", "LC_ALL"];
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
+    decide(flags, None)
+}
+
+/// The same once more, for the server that runs with `running`: it has given root up, and stays who it is.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub fn resolve_again(flags: &Flags, running: &Config) -> Result<Config, ConfigError> {
+    decide(flags, Some(running))
+}
+
+fn decide(flags: &Flags, running: Option<&Config>) -> Result<Config, ConfigError> {
     let (written, found) = read(flags)?;
     let mut problems = Vec::new();
     let config = Resolver {
         flags,
+        running,
         written,
         problems: &mut problems,
         cache: Arc::default(),
@@ -76,6 +91,7 @@ fn read(flags: &Flags) -> Result<(File, Option<PathBuf>), ConfigError> {
 
 struct Resolver<'a> {
     flags: &'a Flags,
+    running: Option<&'a Config>,
     written: File,
     problems: &'a mut Vec<Problem>,
     cache: Arc<Cache>,
@@ -120,8 +136,18 @@ impl Resolver<'_> {
             None if split => htdocs,
             None => directory.clone(),
         };
-        let root = rustix::process::geteuid().is_root();
-        let identity = if root { self.identity(&place) } else { None };
+        let root = match self.running {
+            Some(running) => running.identity.is_some(),
+            None => rustix::process::geteuid().is_root(),
+        };
+        let mut identity = if root { self.identity(&place) } else { None };
+        let mut remarks = Vec::new();
+        if let Some(running) = self.running
+            && identity != running.identity
+        {
+            remarks.push("user: a change needs a restart".to_owned());
+            identity.clone_from(&running.identity);
+        }
         let state = self.state(&directory, identity.as_ref().map(|i| i.uid));
         let scripts = Section {
             root,
@@ -141,6 +167,7 @@ impl Resolver<'_> {
         let queue = self.written.limits.queue.unwrap_or(QUEUE);
         let config = Config {
             listen: self.listen(&place),
+            socket_mode: self.written.socket_mode.map_or(SOCKET_MODE, |mode| (mode & 0o777) as u32),
             server_name: self.written.server_name.clone(),
             hosts: self.written.hosts.clone().unwrap_or_default(),
             software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -156,12 +183,12 @@ impl Resolver<'_> {
             identity,
             state,
             spool: std::env::temp_dir(),
-            tls: self.tls(&place),
+            tls: self.tls(&place, &directory),
             access: self.flags.log.or(self.written.log.access).unwrap_or(Some(Format::Python)),
             log_file: self.written.log.file.as_ref().map(|file| directory.join(file)),
             log_level: self.written.log.level.unwrap_or(tracing::Level::INFO),
             limits,
-            remarks: Vec::new(),
+            remarks,
             file: found,
             directory,
             document_root,
@@ -232,11 +259,15 @@ impl Resolver<'_> {
         all
     }
 
-    fn tls(&mut self, place: &str) -> Option<Tls> {
+    /// Flags name files from where the command was given, the configuration from the folder served.
+    fn tls(&mut self, place: &str, directory: &Path) -> Option<Tls> {
         let keys = &self.written.tls;
-        let cert = self.flags.tls_cert.clone().or_else(|| keys.cert.clone());
-        let key = self.flags.tls_key.clone().or_else(|| keys.key.clone());
-        let password_file = self.flags.tls_password_file.clone().or_else(|| keys.password_file.clone());
+        let either = |flag: &Option<PathBuf>, key: &Option<PathBuf>| {
+            flag.clone().or_else(|| key.as_ref().map(|file| directory.join(file)))
+        };
+        let cert = either(&self.flags.tls_cert, &keys.cert);
+        let key = either(&self.flags.tls_key, &keys.key);
+        let password_file = either(&self.flags.tls_password_file, &keys.password_file);
         match cert {
             Some(cert) => Some(Tls::Files { cert, key, password_file }),
             None if key.is_some() || password_file.is_some() => {
@@ -500,6 +531,10 @@ impl Resolver<'_> {
         let passed = keys.pass_env.clone().or_else(|| all.pass_env.clone()).unwrap_or_default();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str() else { continue };
+            // Meant for the server alone (`sd_listen_fds(3)`).
+            if name.starts_with("LISTEN_") {
+                continue;
+            }
             let known = PASSED.contains(&name) || name.starts_with("LC_") || passed.iter().any(|p| p == name);
             if (known || of.python) && !value.is_empty() {
                 set(name.to_owned(), value.as_bytes().to_vec());
@@ -640,6 +675,10 @@ fn address(name: &str, port: u16) -> Option<Listen> {
     if let Ok(whole) = name.parse::<SocketAddr>() {
         return Some(Listen::Tcp(whole));
     }
-    let mut found = (name, port).to_socket_addrs().ok()?;
+    let (host, port) = match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, port.parse().ok()?),
+        _ => (name, port),
+    };
+    let mut found = (host, port).to_socket_addrs().ok()?;
     found.next().map(Listen::Tcp)
 }

@@ -39,6 +39,14 @@ impl Exchanges {
     }
 }
 
+impl Exchanges {
+    /// Whether the connection is silent between two requests, so that hyper holds nothing worth keeping: it may be
+    /// dropped, and the edge taken out of it to [`rest`](super::Edge::rest). Ask right after hyper was polled.
+    pub fn rests(&self) -> bool {
+        self.shared.has(RESTING)
+    }
+}
+
 /// One request as the edge saw it.
 #[derive(Debug)]
 pub struct Incoming {
@@ -219,6 +227,8 @@ pub(crate) const GONE: u32 = 8;
 pub(crate) const INTERIM: u32 = 16;
 /// The request was HTTP/1.0.
 pub(crate) const HTTP10: u32 = 32;
+/// Nothing is in flight in any direction, and has not been for a while.
+pub(crate) const RESTING: u32 = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Shared {

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::body::Pace;
 use super::chunk::Chunks;
-use super::exchange::{Entry, Fault, OVER, PARKED, RawTarget, UPGRADED};
+use super::exchange::{Entry, Fault, OVER, PARKED, RESTING, RawTarget, UPGRADED};
 use super::head::{self, Framing, Head, Scan};
 use super::refusal::{self, Reason, Refusal};
+use super::rest::NAP;
 use super::{Edge, Phase};
 
 /// Bytes that one read into `held` asks for.
@@ -198,9 +199,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         let now = Instant::now();
         let silent = self.held.iter().all(|b| matches!(b, b'\r' | b'\n'));
         let time = if silent && !self.first { self.limits.idle_time } else { self.limits.head_time };
-        let deadline = *self.since.get_or_insert(now) + time;
+        let since = *self.since.get_or_insert(now);
+        let deadline = since + time;
         if now < deadline {
-            self.alarm.set(cx, deadline, now);
+            let mut next = deadline;
+            if self.held.is_empty() && !self.first && self.clean {
+                if now >= since + NAP {
+                    self.link.0.flags.fetch_or(RESTING, Ordering::AcqRel);
+                } else {
+                    next = next.min(since + NAP);
+                }
+            }
+            self.alarm.set(cx, next, now);
             return Poll::Pending;
         }
         if silent {
