@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::drain::Drain;
 use super::listener::{Listener, Stream};
 use super::{Current, serve};
+use crate::connection::Seat;
 
 /// How long to wait where the system has no descriptors left: something has to close first.
 const REST: Duration = Duration::from_millis(50);
@@ -40,8 +41,8 @@ pub(super) async fn run(listener: Listener, current: Current, drain: Drain) {
                 let Some(share) = crowd.join(address) else { continue };
                 let (current, drain) = (current.clone(), drain.clone());
                 tokio::spawn(async move {
-                    serve::connection(stream, current, drain).await;
-                    drop((share, place));
+                    let seat = Seat::new(drain.signal(), Box::new((share, place, drain.enter())));
+                    serve::connection(stream, current, drain, Arc::new(seat)).await;
                 });
             }
             Err(error) => rest_after(&error).await,

@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -16,7 +17,7 @@ use super::Current;
 use super::drain::Drain;
 use super::listener::Stream;
 use crate::body::Body;
-use crate::connection::{Arrival, Connection};
+use crate::connection::{Arrival, Connection, Seat};
 use crate::dispatch;
 use crate::edge::{self, Edge, Exchanges, Protocol};
 use crate::failure::{Failure, Kind};
@@ -25,21 +26,21 @@ use crate::failure::{Failure, Kind};
 const STREAMS: u32 = 100;
 
 /// Serves a connection to its end.
-pub(super) async fn connection(stream: Stream, current: Current, drain: Drain) {
+pub(super) async fn connection(stream: Stream, current: Current, drain: Drain, seat: Arc<Seat>) {
     match stream {
         Stream::Tcp(stream, peer) => {
             // Answers are written whole; waiting for more to send only delays them.
             let _ = stream.set_nodelay(true);
             let connection = Connection { peer: Some(peer), local: stream.local_addr().ok(), tls: false };
-            speak(stream, connection, current, drain).await;
+            speak(stream, connection, current, drain, seat).await;
         }
         Stream::Unix(stream) => {
-            speak(stream, Connection { peer: None, local: None, tls: false }, current, drain).await;
+            speak(stream, Connection { peer: None, local: None, tls: false }, current, drain, seat).await;
         }
     }
 }
 
-async fn speak<IO>(io: IO, connection: Connection, current: Current, drain: Drain)
+async fn speak<IO>(io: IO, connection: Connection, current: Current, drain: Drain, seat: Arc<Seat>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -49,8 +50,8 @@ where
     drop(app);
     let (mut edge, exchanges) = Edge::new(io, limits);
     match edge.sniff().await {
-        Ok(Protocol::Http1) => http1(edge, exchanges, connection, current, drain, http10).await,
-        Ok(Protocol::Http2) => http2(edge, connection, current, drain).await,
+        Ok(Protocol::Http1) => http1(edge, exchanges, connection, current, drain, seat, http10).await,
+        Ok(Protocol::Http2) => http2(edge, connection, current, drain, seat).await,
         Err(_gone) => {}
     }
 }
@@ -72,6 +73,7 @@ async fn http1<IO>(
     connection: Connection,
     current: Current,
     drain: Drain,
+    seat: Arc<Seat>,
     http10: bool,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -79,6 +81,7 @@ async fn http1<IO>(
     let service = service_fn(move |request: Request<Incoming>| {
         let incoming = exchanges.next();
         let current = current.clone();
+        let request = seated(request, &seat);
         async move { Ok::<_, Infallible>(http1_request(request, incoming, connection, &current).await) }
     });
     let serving = http1::Builder::new()
@@ -88,7 +91,6 @@ async fn http1<IO>(
         .serve_connection(TokioIo::new(edge), service)
         .with_upgrades();
     tokio::pin!(serving);
-    let _place = drain.enter();
     tokio::select! {
         // A connection that broke has nobody to be told; its request is in the access log.
         _ = serving.as_mut() => return,
@@ -123,20 +125,29 @@ async fn http1_request(
     dispatch::answer(&app, arrival, refused).await
 }
 
-async fn http2<IO>(edge: Edge<IO>, connection: Connection, current: Current, drain: Drain)
+/// Gives a request that may take its connection over the connection's seat.
+fn seated(mut request: Request<Incoming>, seat: &Arc<Seat>) -> Request<Incoming> {
+    if request.extensions().get::<OnUpgrade>().is_some() {
+        request.extensions_mut().insert(seat.clone());
+    }
+    request
+}
+
+async fn http2<IO>(edge: Edge<IO>, connection: Connection, current: Current, drain: Drain, seat: Arc<Seat>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let current = current.clone();
+        let request = seated(request, &seat);
         async move { Ok::<_, Infallible>(http2_request(request, connection, &current).await) }
     });
     let serving = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
+        .enable_connect_protocol()
         .serve_connection(TokioIo::new(edge), service);
     tokio::pin!(serving);
-    let _place = drain.enter();
     tokio::select! {
         _ = serving.as_mut() => return,
         () = drain.begun() => serving.as_mut().graceful_shutdown(),
