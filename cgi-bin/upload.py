@@ -119,11 +119,8 @@ def multipart(body, boundary):
     delimiter = b"\r\n--" + boundary
     for _ in body.until(delimiter):
         pass  # a preamble is to be ignored
-    while True:
-        rest = body.short(b"\r\n", 256, "A boundary line") if not closes(body) else None
-        if rest is None:
-            return fields, files
-        if rest.strip(b" \t"):
+    while not closes(body):
+        if body.short(b"\r\n", 256, "A boundary line").strip(b" \t"):
             raise BadForm("400 Bad Request", "A boundary line is malformed.")
         # The line end goes back so that a part without header lines, and below one without a body, is found as well.
         body.put_back(b"\r\n")
@@ -139,6 +136,7 @@ def multipart(body, boundary):
             if len(files) >= MAX_FILES:
                 raise BadForm("400 Bad Request", "At most %d files may be sent at once." % MAX_FILES)
             files.append(digest(name, filename, media, content))
+    return fields, files  # an epilogue is to be ignored
 
 
 def closes(body):

@@ -199,11 +199,14 @@ async fn serve_files(
     match files::serve(&files.tree, request).await? {
         files::Found::Response(response) => Ok(Outcome::Response(response)),
         files::Found::Index { file_name } => {
-            let Some(programs) = &files.scripts else { return Err(Failure::new(Kind::NotFound, "no index")) };
-            let target = [path.as_bytes(), file_name.as_bytes()].concat();
-            let script_path = UrlPath::parse(&percent_encode(&target), app.config.escapes)?;
-            let script = scripts::find(programs, &script_path, found.from, None, false)?;
-            scripts::run(app, programs, &script, &script_path, arrival, asking).await
+            let index =
+                UrlPath::parse(&percent_encode(&[path.as_bytes(), file_name.as_bytes()].concat()), app.config.escapes)?;
+            let found = route::find(&app.config.routes, &index);
+            // A program in the place of an index file; another folder's index it cannot be.
+            let found = found.filter(|found| matches!(found.route.target, Target::Scripts(_)));
+            let found =
+                found.ok_or_else(|| Failure::new(Kind::NotFound, "the index is a script that no route runs"))?;
+            Box::pin(serve(app, arrival, &found, &index, asking)).await
         }
     }
 }

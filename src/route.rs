@@ -69,13 +69,11 @@ pub struct Scripts {
     pub arguments: Vec<CString>,
 }
 
-/// The files of a route, and the programs among them.
+/// The files of a route.
 #[derive(Clone, Debug)]
 pub struct Files {
     /// The files.
     pub tree: Tree,
-    /// How index scripts run, where there are any.
-    pub scripts: Option<Arc<Scripts>>,
 }
 
 /// A route, and how much of the path it ate.

@@ -36,11 +36,20 @@ pub(crate) fn exit_now(status: i32) -> ! {
 ///
 /// Without it a server under `nohup` would hand an ignored SIGHUP to every script, and Rust's ignored SIGPIPE too.
 pub(crate) fn default_dispositions() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no handler. KILL, STOP and libc's own signals are refused, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // All zero is SIG_DFL without flags, and more than any kernel's `struct sigaction` takes. The raw call, because the
+    // C library refuses to touch the signals it uses itself, and one of those may come ignored from our parent.
+    let default = [0u64; 8];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads from `default` and writes nothing; no handler is installed. KILL and STOP are
+        // refused, which is right.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null::<c_void>(), KERNEL_SIGSET);
+        }
     }
 }
+
+/// Bytes of the kernel's `sigset_t`, which is not the C library's.
+const KERNEL_SIGSET: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
 
 /// Blocks every signal in this thread.
 pub(crate) fn block_signals() -> io::Result<()> {
@@ -415,8 +424,14 @@ unsafe fn prepare_and_exec(launch: &Launch<'_>) -> Result<(), (Step, c_int)> {
             return Err((Step::Clone, libc::ECHILD));
         }
         at(Step::Chdir, libc::syscall(libc::SYS_chdir, launch.dir.as_ptr()))?;
-        let empty = [0u64; 2]; // the kernel's sigset_t is 8 bytes (16 on MIPS)
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, empty.as_ptr(), ptr::null::<c_void>(), 8usize);
+        let empty = [0u64; 2];
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            empty.as_ptr(),
+            ptr::null::<c_void>(),
+            KERNEL_SIGSET,
+        );
         let mut tries = 0;
         loop {
             libc::syscall(

@@ -61,7 +61,7 @@ pub(super) struct ScriptKeys {
     pub(super) pass_env: Option<Vec<String>>,
     pub(super) pass_authorization: Option<bool>,
     pub(super) interpreter: Option<Vec<(String, String)>>,
-    pub(super) index_scripts: Option<Vec<String>>,
+    pub(super) fallback_interpreter: Option<Vec<(String, String)>>,
     pub(super) user: Option<String>,
     pub(super) sandbox: Option<String>,
     pub(super) writable: Option<Vec<PathBuf>>,
@@ -121,7 +121,7 @@ pub(super) struct LimitKeys {
 #[derive(Debug, Default)]
 pub(super) struct RouteKeys {
     pub(super) place: String,
-    pub(super) path: Option<String>,
+    pub(super) path: Option<Vec<String>>,
     pub(super) scripts: Option<PathBuf>,
     pub(super) script: Option<PathBuf>,
     pub(super) files: Option<PathBuf>,
@@ -219,7 +219,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
 fn route(keys: &mut Section<'_, '_>, place: String) -> RouteKeys {
     RouteKeys {
         place,
-        path: keys.string("path"),
+        path: keys.strings("path"),
         scripts: keys.path("scripts"),
         script: keys.path("script"),
         files: keys.path("files"),
@@ -264,7 +264,7 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         pass_env: keys.strings("pass-env"),
         pass_authorization: keys.boolean("pass-authorization"),
         interpreter: keys.pairs("interpreter"),
-        index_scripts: keys.strings("index-scripts"),
+        fallback_interpreter: keys.pairs("fallback-interpreter"),
         user: keys.string("user"),
         sandbox: keys.string("sandbox"),
         writable: keys.strings("writable").map(|all| all.into_iter().map(PathBuf::from).collect()),

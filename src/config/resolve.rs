@@ -311,20 +311,25 @@ impl Resolver<'_> {
 
     fn routes(&mut self, of: &Section) -> Vec<Route> {
         let written = std::mem::take(&mut self.written.routes);
-        written.into_iter().filter_map(|keys| self.route(of, keys)).collect()
+        written.into_iter().flat_map(|keys| self.route(of, keys).unwrap_or_default()).collect()
     }
 
-    fn route(&mut self, of: &Section, keys: RouteKeys) -> Option<Route> {
+    fn route(&mut self, of: &Section, keys: RouteKeys) -> Option<Vec<Route>> {
         let place = keys.place.clone();
-        let Some(path) = &keys.path else {
+        let Some(paths) = keys.path.as_ref().filter(|paths| !paths.is_empty()) else {
             self.complain(&place, "route.path", "is missing", "write path = \"/cgi-bin/\"");
             return None;
         };
-        let Some(pattern) = Pattern::parse(path) else {
-            let hint = "\"/a/\" is a prefix, \"/a\" exactly that path, \"*.zzz\" and \"/a/*.zzz\" a suffix";
-            self.complain(&place, "route.path", format!("\"{path}\" is not a path"), hint);
-            return None;
-        };
+        let mut patterns = Vec::new();
+        for path in paths {
+            match Pattern::parse(path) {
+                Some(pattern) => patterns.push(pattern),
+                None => {
+                    let hint = "\"/a/\" is a prefix, \"/a\" exactly that path, \"*.zzz\" and \"/a/*.zzz\" a suffix";
+                    self.complain(&place, "route.path", format!("\"{path}\" is not a path"), hint);
+                }
+            }
+        }
         let kinds = [keys.scripts.is_some(), keys.script.is_some(), keys.files.is_some(), keys.redirect.is_some()];
         if kinds.iter().filter(|&&k| k).count() != 1 {
             let hint = "scripts = DIR, script = FILE, files = DIR or redirect = URL";
@@ -354,7 +359,7 @@ impl Resolver<'_> {
         } else if let Some(folder) = &keys.files {
             let folder = of.directory.join(folder);
             let options = self.options(&of, &folder, &keys.file_keys);
-            Target::Files(self.files(&of, options, &keys.script_keys))
+            Target::Files(self.files(options))
         } else {
             let status = keys.status.and_then(|s| u16::try_from(s).ok()).unwrap_or(302);
             let status = StatusCode::from_u16(status).ok().filter(StatusCode::is_redirection);
@@ -368,7 +373,8 @@ impl Resolver<'_> {
             Target::Files(_) => Vec::new(),
             _ => self.headers(&place, "route.headers", &keys.file_keys.headers.clone().unwrap_or_default()),
         };
-        Some(Route { pattern, target, auth, headers })
+        let route = |pattern| Route { pattern, target: target.clone(), auth: auth.clone(), headers: headers.clone() };
+        Some(patterns.into_iter().map(route).collect())
     }
 
     /// What is served without a word of configuration.
@@ -401,22 +407,16 @@ impl Resolver<'_> {
                 let mut options = files.tree.options().clone();
                 options.excluded.extend(tree.excluded.iter().cloned());
                 options.script_suffixes.extend(tree.script_suffixes.iter().cloned());
-                let tree = Tree::new(options, self.types.clone(), self.cache.clone());
-                *files = Arc::new(Files { tree, scripts: files.scripts.clone() });
+                *files = self.files(options);
             }
         }
         routes.extend(builtin::routes());
-        let target = Target::Files(self.files(of, tree, &defaults));
+        let target = Target::Files(self.files(tree));
         routes.push(Route { pattern: Pattern::Prefix(b"/".to_vec()), target, auth: None, headers: Vec::new() });
     }
 
-    /// A tree with its index scripts: a suffix in `index-scripts` makes an index file of that kind a program.
-    fn files(&mut self, of: &Section, mut options: Options, keys: &ScriptKeys) -> Arc<Files> {
-        let suffixes = keys.index_scripts.clone().or_else(|| self.written.scripts.index_scripts.clone());
-        let scripts = suffixes.is_some().then(|| self.scripts(of, &options.root.clone(), keys));
-        options.script_suffixes.extend(suffixes.into_iter().flatten());
-        let tree = Tree::new(options, self.types.clone(), self.cache.clone());
-        Arc::new(Files { tree, scripts })
+    fn files(&self, options: Options) -> Arc<Files> {
+        Arc::new(Files { tree: Tree::new(options, self.types.clone(), self.cache.clone()) })
     }
 
     fn scripts(&mut self, of: &Section, path: &Path, keys: &ScriptKeys) -> Arc<Scripts> {
@@ -453,7 +453,9 @@ impl Resolver<'_> {
             max_body: keys.max_body.or(all.max_body).unwrap_or(default.max_body),
             env: self.environment(of, keys, all),
             pass_authorization: keys.pass_authorization.or(all.pass_authorization).unwrap_or(false),
-            interpreters: self.interpreters(of, keys, all),
+            interpreters: self.interpreters(of, keys.interpreter.iter().chain(&all.interpreter).flatten()),
+            fallback_interpreters: self
+                .interpreters(of, keys.fallback_interpreter.iter().chain(&all.fallback_interpreter).flatten()),
             user: self.user(of, keys, all),
             sandbox: self.sandbox(of, path, keys, all),
             no_new_privs: keys.no_new_privs.or(all.no_new_privs).unwrap_or(true),
@@ -516,9 +518,14 @@ impl Resolver<'_> {
             .collect()
     }
 
-    fn interpreters(&mut self, of: &Section, keys: &ScriptKeys, all: &ScriptKeys) -> Vec<(Vec<u8>, Vec<CString>)> {
+    /// Suffix and command, the route's before everybody's.
+    fn interpreters<'k>(
+        &mut self,
+        of: &Section,
+        pairs: impl Iterator<Item = &'k (String, String)>,
+    ) -> Vec<(Vec<u8>, Vec<CString>)> {
         let mut found = Vec::new();
-        for (suffix, command) in keys.interpreter.iter().flatten().chain(all.interpreter.iter().flatten()) {
+        for (suffix, command) in pairs {
             let mut words = command.split_whitespace();
             let program = words.next().and_then(find_program);
             let rest: Option<Vec<CString>> = words.map(|w| CString::new(w).ok()).collect();

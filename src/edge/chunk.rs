@@ -1,7 +1,7 @@
 //! The chunked coding of request bodies (RFC 9112 section 7.1), read strictly. What leaves here is data alone: the edge
 //! frames it anew for hyper, so chunk extensions and trailers end here and cannot be understood in two ways.
 
-use super::head::is_token;
+use super::octets::is_token;
 use super::refusal::{self, Reason};
 
 /// Digits of a chunk size.

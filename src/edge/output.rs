@@ -148,7 +148,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         if !self.parked {
             self.parked = true;
             let before = self.link.0.flags.fetch_or(PARKED, Ordering::AcqRel);
-            if before & OVER != 0 {
+            if before & OVER != 0 && matches!(self.phase, Phase::Wait) {
                 cx.waker().wake_by_ref();
             }
         }

@@ -1,5 +1,8 @@
 use super::oracle;
 
+#[path = "talk_tests.rs"]
+mod talk;
+
 /// Whole requests to cut, join and damage.
 const SEEDS: &[&[u8]] = &[
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -56,6 +56,25 @@ impl Answer {
         Self { fields, not_modified, tag: tag.into_bytes().into_boxed_slice(), strong, modified }
     }
 
+    /// The fields for the same file when we compress it: another tag (RFC 9110 §8.8.3.3), a weak one, because another
+    /// version of the compressor makes other octets, and no ranges. `length` where it is known.
+    pub(super) fn compressed(&self, coding: Coding, length: Option<u64>) -> Self {
+        let mut answer = self.clone();
+        let tag = String::from_utf8_lossy(self.tag.trim_ascii()).trim_end_matches('"').to_owned();
+        let tag = format!("{tag}-{}\"", coding.name());
+        if let Ok(value) = HeaderValue::try_from(format!("W/{tag}")) {
+            answer.fields.insert(ETAG, value.clone());
+            answer.not_modified.insert(ETAG, value);
+        }
+        answer.fields.remove(ACCEPT_RANGES);
+        answer.fields.insert(CONTENT_ENCODING, coding.value());
+        match length {
+            Some(length) => answer.fields.insert(CONTENT_LENGTH, length.into()),
+            None => answer.fields.remove(CONTENT_LENGTH),
+        };
+        Self { tag: tag.into_bytes().into_boxed_slice(), strong: false, ..answer }
+    }
+
     /// What the preconditions compare with.
     pub(super) fn validators(&self) -> Validators<'_> {
         Validators { tag: &self.tag, strong: self.strong, modified: self.modified }

@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use tokio::sync::Semaphore;
+
 use super::buffers::Buffers;
+use super::name::Name;
 use super::open::Identity;
 
 /// The largest file that is kept, octets. Larger ones are read for each request, which copies them once more.
@@ -25,6 +28,8 @@ const LIFETIME: Duration = Duration::from_secs(1);
 const ENTRIES_MAX: usize = 16 * 1024;
 /// What an entry costs besides its octets and its name, about: two header maps and the tables' share.
 const ENTRY_OVERHEAD: usize = 2 * 1024;
+/// Answers that are being compressed at one time, some MiB each; more are sent as they are.
+const COMPRESSORS_MAX: usize = 16;
 /// Locks; two workers rarely want the same one.
 const SHARDS: usize = 16;
 
@@ -35,14 +40,18 @@ pub struct Cache {
     shard_budget: usize,
     next_tree: AtomicU32,
     pub(super) buffers: Arc<Buffers>,
+    pub(super) compressors: Arc<Semaphore>,
 }
 
 /// A file in memory with the header fields of its answers.
 #[derive(Debug)]
 pub(super) struct Entry {
+    pub name: Name,
     pub identity: Identity,
     pub octets: Bytes,
     pub answer: Answer,
+    /// When the octets were read, or a little before.
+    pub read_at: Instant,
 }
 
 /// The header fields ready to send, and what the preconditions compare with.
@@ -71,7 +80,6 @@ struct Shard {
 #[derive(Debug)]
 struct Slot {
     entry: Arc<Entry>,
-    read_at: Instant,
     weight: usize,
 }
 
@@ -83,6 +91,7 @@ impl Cache {
             shard_budget: budget / SHARDS,
             next_tree: AtomicU32::new(0),
             buffers: Arc::default(),
+            compressors: Arc::new(Semaphore::new(COMPRESSORS_MAX)),
         }
     }
 
@@ -95,12 +104,13 @@ impl Cache {
     pub(super) fn get(&self, key: &[u8], now: Instant) -> Option<Arc<Entry>> {
         let shard = self.shard(key);
         let slot = shard.entries.get(key)?;
-        (now.saturating_duration_since(slot.read_at) < LIFETIME).then(|| Arc::clone(&slot.entry))
+        (now.saturating_duration_since(slot.entry.read_at) < LIFETIME).then(|| Arc::clone(&slot.entry))
     }
 
-    /// Keeps `entry`, whose octets were read at `read_at`, and lets the oldest go where room is short.
-    pub(super) fn put(&self, key: &[u8], entry: Arc<Entry>, read_at: Instant) {
-        let weight = entry.octets.len() + 3 * key.len() + ENTRY_OVERHEAD;
+    /// Keeps `entry` under its name, and lets the oldest go where room is short.
+    pub(super) fn put(&self, entry: Arc<Entry>) {
+        let (key, read_at) = (entry.name.key(), entry.read_at);
+        let weight = entry.octets.len() + 4 * key.len() + ENTRY_OVERHEAD;
         if weight > self.shard_budget {
             return;
         }
@@ -108,7 +118,7 @@ impl Cache {
         let shard = &mut *shard;
         let key: Arc<[u8]> = key.into();
         shard.weight += weight;
-        if let Some(old) = shard.entries.insert(Arc::clone(&key), Slot { entry, read_at, weight }) {
+        if let Some(old) = shard.entries.insert(Arc::clone(&key), Slot { entry, weight }) {
             shard.weight -= old.weight;
         }
         shard.arrivals.push_back((key, read_at));
@@ -118,7 +128,7 @@ impl Cache {
             if !expired && !full {
                 break;
             }
-            if shard.entries.get(key).is_some_and(|slot| slot.read_at == *arrived)
+            if shard.entries.get(key).is_some_and(|slot| slot.entry.read_at == *arrived)
                 && let Some(old) = shard.entries.remove(key)
             {
                 shard.weight -= old.weight;
@@ -143,9 +153,12 @@ impl Default for Cache {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn entry(size: usize) -> Arc<Entry> {
+    fn entry(name: &str, size: usize, read_at: Instant) -> Arc<Entry> {
+        let name = key(name);
         let identity = Identity { device: 1, inode: 1, size: size as u64, modified: 0, changed: 0 };
         let answer = Answer {
             fields: HeaderMap::new(),
@@ -154,7 +167,7 @@ mod tests {
             strong: true,
             modified: None,
         };
-        Arc::new(Entry { identity, octets: vec![0; size].into(), answer })
+        Arc::new(Entry { name, identity, octets: vec![0; size].into(), answer, read_at })
     }
 
     fn weight(cache: &Cache) -> (usize, usize) {
@@ -166,16 +179,21 @@ mod tests {
         })
     }
 
+    fn key(name: &str) -> Name {
+        Name::new(0, 0, Path::new("/"), &[name.as_bytes()]).unwrap()
+    }
+
     #[test]
     fn entries_end_after_their_lifetime() {
         let cache = Cache::default();
         let now = Instant::now();
-        cache.put(b"a", entry(10), now);
-        assert!(cache.get(b"a", now).is_some());
-        assert!(cache.get(b"a", now + LIFETIME).is_none());
-        assert!(cache.get(b"b", now).is_none());
-        cache.put(b"a", entry(10), now + LIFETIME);
-        assert!(cache.get(b"a", now + LIFETIME).is_some());
+        let later = now + LIFETIME;
+        cache.put(entry("a", 10, now));
+        assert!(cache.get(key("a").key(), now).is_some());
+        assert!(cache.get(key("a").key(), later).is_none());
+        assert!(cache.get(key("b").key(), now).is_none());
+        cache.put(entry("a", 10, later));
+        assert!(cache.get(key("a").key(), later).is_some());
     }
 
     #[test]
@@ -183,16 +201,16 @@ mod tests {
         let cache = Cache::new(SHARDS * 64 * 1024);
         let now = Instant::now();
         for number in 0..5_000_usize {
-            cache.put(number.to_string().as_bytes(), entry(number % 3_000), now);
-            cache.put(b"always the same", entry(number % 60), now + Duration::from_nanos(number as u64));
+            cache.put(entry(&number.to_string(), number % 3_000, now));
+            cache.put(entry("always the same", number % 60, now + Duration::from_nanos(number as u64)));
         }
-        cache.put(b"too large", entry(70_000), now);
-        assert!(cache.get(b"too large", now).is_none());
+        cache.put(entry("too large", 70_000, now));
+        assert!(cache.get(key("too large").key(), now).is_none());
         let (octets, count) = weight(&cache);
         assert!(octets <= SHARDS * 64 * 1024 && octets > SHARDS * 16 * 1024, "{octets}");
         assert!(count <= ENTRIES_MAX);
         let nothing = Cache::new(0);
-        nothing.put(b"a", entry(0), now);
-        assert!(nothing.get(b"a", now).is_none());
+        nothing.put(entry("a", 0, now));
+        assert!(nothing.get(key("a").key(), now).is_none());
     }
 }

@@ -36,6 +36,16 @@ impl Coding {
         }
     }
 
+    /// What the [`Cache`](super::Cache) tells a twin's entry from its original's by.
+    pub(super) const fn twin(self) -> u8 {
+        1 + self as u8
+    }
+
+    /// What the [`Cache`](super::Cache) tells an entry that we compressed from its original's by.
+    pub(super) const fn made(self) -> u8 {
+        128 + self as u8
+    }
+
     /// The value of `Content-Encoding`.
     pub const fn value(self) -> HeaderValue {
         HeaderValue::from_static(self.name())

@@ -40,7 +40,7 @@ impl Name {
         whole.then_some(Self { octets, below })
     }
 
-    /// The same name with a suffix, for a twin.
+    /// The same name with a suffix and another key: a twin, or, with an empty suffix, another form of the same file.
     pub(super) fn with_suffix(&self, variant: u8, suffix: &str) -> Self {
         let mut octets = Vec::with_capacity(self.octets.len() + suffix.len());
         octets.extend_from_slice(&self.octets[..self.octets.len() - 1]);

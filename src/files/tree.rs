@@ -118,9 +118,14 @@ impl Tree {
         &self.options
     }
 
-    /// The name of a file of this tree; `variant` as in [`Name::new`].
+    /// The name of a file of this tree.
     pub(super) fn name(&self, pieces: &[&[u8]]) -> Result<Name, Failure> {
-        Name::new(self.number, 0, &self.options.root, pieces)
+        self.variant(0, pieces)
+    }
+
+    /// The name of another form of a file; `variant` as in [`Name::new`].
+    pub(super) fn variant(&self, variant: u8, pieces: &[&[u8]]) -> Result<Name, Failure> {
+        Name::new(self.number, variant, &self.options.root, pieces)
             .ok_or_else(|| Failure::new(Kind::BadRequest, "a NUL in a file name"))
     }
 

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use super::settings::{Isindex, Settings};
 use crate::path::UrlPath;
 
+/// How much of a file the kernel reads for its `#!` line, octets (BINPRM_BUF_SIZE).
+const SHEBANG: usize = 256;
+
 /// A file that may run, and what of the path chose it.
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -94,7 +97,11 @@ fn admit(
     }
     let mode = metadata.permissions().mode();
     let name = file.file_name().map(OsStr::as_bytes).unwrap_or_default();
-    let interpreter = settings.interpreters.iter().find(|(suffix, _)| name.ends_with(suffix));
+    let named = |list: &[(Vec<u8>, Vec<CString>)]| {
+        list.iter().find(|(suffix, _)| name.ends_with(suffix)).map(|(_, command)| command.clone())
+    };
+    let interpreter = named(&settings.interpreters)
+        .or_else(|| named(&settings.fallback_interpreters).filter(|_| mode & 0o111 == 0 || !runs_by_itself(&file)));
     if interpreter.is_none() && mode & 0o111 == 0 {
         return Err(NoScript::NotExecutable(file));
     }
@@ -107,8 +114,18 @@ fn admit(
             return Err(NoScript::Escapes(file));
         }
     }
-    let interpreter = interpreter.map(|(_, command)| command.clone());
     Ok(Script { file, name_length, interpreter, owner: (metadata.uid(), metadata.gid()) })
+}
+
+/// Whether the kernel would find what runs this file: it is a binary, or its `#!` names a program that exists.
+fn runs_by_itself(file: &Path) -> bool {
+    let mut start = [0; SHEBANG];
+    let read = std::fs::File::open(file).and_then(|mut file| io::Read::read(&mut file, &mut start));
+    let Ok(start) = read.map(|n| &start[..n]) else { return true };
+    let Some(line) = start.strip_prefix(b"#!") else { return start.starts_with(b"\x7fELF") };
+    let line = line.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii_start();
+    let program = line.split(|&b| b == b' ' || b == b'\t').next().unwrap_or_default();
+    Path::new(OsStr::from_bytes(program)).is_file()
 }
 
 impl Script {

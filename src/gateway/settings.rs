@@ -26,6 +26,9 @@ pub struct Settings {
     pub pass_authorization: bool,
     /// Suffix of the file name and the command that runs it (`.py` → `python3`): the file needs no x bit then.
     pub interpreters: Vec<(Vec<u8>, Vec<CString>)>,
+    /// The same for files that cannot run by themselves: they lack the x bit, or their `#!` names no program here (a
+    /// Windows path, say).
+    pub fallback_interpreters: Vec<(Vec<u8>, Vec<CString>)>,
     /// As whom the script runs.
     pub user: User,
     /// Around the script.
@@ -108,6 +111,7 @@ impl Default for Settings {
             env: Vec::new(),
             pass_authorization: false,
             interpreters: Vec::new(),
+            fallback_interpreters: Vec::new(),
             user: User::Server,
             sandbox: Sandbox::Standard,
             no_new_privs: true,

@@ -111,7 +111,14 @@ fn enter(socket: OwnedFd, body: impl FnOnce(OwnedFd) -> io::Result<()>) -> ! {
         sys::replace_standard(null.as_fd(), 1)?;
         body(socket)
     }));
-    sys::exit_now(if matches!(result, Ok(Ok(()))) { 0 } else { 70 })
+    let trouble = match result {
+        Ok(Ok(())) => sys::exit_now(0),
+        Ok(Err(error)) => format!("cgiserve: process {} gives up: {error}\n", std::process::id()),
+        Err(_) => format!("cgiserve: process {} gives up: it panicked\n", std::process::id()),
+    };
+    // Not through std, whose lock on standard error may have been held when this process was forked.
+    let _ = rustix::io::write(rustix::stdio::stderr(), trouble.as_bytes());
+    sys::exit_now(70)
 }
 
 fn nurse(control: &OwnedFd, powerful: bool) -> io::Result<()> {

@@ -107,9 +107,6 @@ impl Server {
                 let _ = rustix::io::read(&self.children, &mut [0; 1024]);
             }
             let any_child = if endings || !self.open { self.jobs.reap(Instant::now()) } else { true };
-            if !self.open && !any_child {
-                return Ok(());
-            }
             if requests {
                 for _ in 0..BURST {
                     if !self.receive(&mut buffer)? {
@@ -119,6 +116,9 @@ impl Server {
             }
             self.jobs.tick(Instant::now());
             self.flush();
+            if !self.open && !any_child && self.jobs.notices.is_empty() {
+                return Ok(());
+            }
         }
     }
 
@@ -251,11 +251,11 @@ impl Server {
             packet.clear();
             self.jobs.notices[..count].iter().for_each(|notice| notice.encode(&mut packet));
             match socket::send(&self.socket, &packet, &[], SendFlags::DONTWAIT) {
-                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) if self.open => {
+                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => {
                     self.blocked = true;
                     return;
                 }
-                // Sent, or nobody is there to be told.
+                // Sent; or nobody is there any more to be told.
                 _ => drop(self.jobs.notices.drain(..count)),
             }
         }

@@ -156,7 +156,7 @@ class Page {
     return result.value;
   }
 
-  /** Waits until the expression is true; `what` says for whom the bell tolls. */
+  /** Waits until the expression is true; `what` names it in the complaint. */
   async wait(expression, what = expression) {
     const end = Date.now() + WAIT;
     for (;;) {

@@ -1,6 +1,6 @@
 // Starts server and browser, tells the stories one after the other, and leaves no process and no file behind.
 
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Browser } from "./cdp.mjs";
@@ -12,9 +12,8 @@ const STORY_LIMIT = 60_000; // ms for one story, over everything it does
 const [binary, root] = process.argv.slice(2).map((path) => resolve(path));
 const scratch = mkdtempSync(join(tmpdir(), "cgiserve-browser-"));
 chmodSync(scratch, 0o755); // a server started as root runs scripts as somebody else, who has to reach the state folder
-mkdirSync(join(scratch, "state"), { mode: 0o755 });
 
-const server = new Server(binary, root, join(scratch, "state"));
+const server = new Server(binary, root, scratch);
 const browser = new Browser(process.env.CHROMIUM, join(scratch, "profile"));
 let status = 2;
 
@@ -45,6 +44,7 @@ async function tell() {
     try {
       await Promise.race([story(page, server), late]);
       page.complain();
+      if (server.log.includes("panicked at")) throw new Error("the server panicked");
       console.log(`ok    ${name}`);
       passed += 1;
     } catch (error) {

@@ -2,21 +2,24 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 const START_LIMIT = 15_000; // ms until the banner
 const STOP_LIMIT = 10_000; // ms from SIGTERM to SIGKILL
 const MAX_LOG = 64 * 1024; // characters kept of what it wrote to stderr
 
 export class Server {
-  constructor(binary, root, state) {
-    Object.assign(this, { binary, root, state, log: "", origin: "" });
+  /** Serves `root` with its own configuration, but what its scripts keep goes into `scratch`. */
+  constructor(binary, root, scratch) {
+    Object.assign(this, { binary, root, log: "", origin: "", config: join(scratch, "cgiserve.toml") });
+    const state = JSON.stringify(join(scratch, "state"));
+    writeFileSync(this.config, `state-directory = ${state}\n${readFileSync(join(root, "cgiserve.toml"), "utf8")}`);
   }
 
   async start() {
-    this.process = spawn(this.binary, ["-d", this.root, "0"], {
-      env: { ...process.env, XDG_STATE_HOME: this.state },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const options = ["--config", this.config, "-d", this.root, "0"];
+    this.process = spawn(this.binary, options, { stdio: ["ignore", "pipe", "pipe"] });
     this.gone = once(this.process, "exit").catch(() => {});
     this.process.stderr.on("data", (text) => (this.log = (this.log + text).slice(-MAX_LOG)));
     const banner = await new Promise((resolve, reject) => {

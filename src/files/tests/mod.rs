@@ -1,16 +1,25 @@
 //! Trees on a real disk, asked through [`serve`].
 
+mod contents;
+mod folders;
+mod memory;
+mod names;
+mod secrets;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, VARY,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, LOCATION, VARY,
 };
 use http_body_util::BodyExt;
 
+use super::open::Identity;
 use super::*;
 use crate::path::Escapes;
 
@@ -117,80 +126,37 @@ async fn status(tree: &Tree, target: &str) -> u16 {
     get(tree, target).await.map_or_else(|kind| kind.status().as_u16(), |answered| answered.status)
 }
 
-#[tokio::test]
-async fn a_file_is_served_with_its_fields() {
-    let site = Site::new();
-    site.write("a b.html", "<p>ä</p>");
-    let answered = get(&site.tree(), "/a%20b.html").await.unwrap();
-    assert_eq!((answered.status, answered.text()), (200, "<p>ä</p>"));
-    for (name, value) in [
-        ("content-type", "text/html; charset=utf-8"),
-        ("content-length", "9"),
-        ("accept-ranges", "bytes"),
-        ("x-content-type-options", "nosniff"),
-    ] {
-        assert_eq!(answered.fields[name], value);
-    }
-    assert!(answered.field(LAST_MODIFIED).ends_with(" GMT"));
-    assert!(answered.field(ETAG).ends_with('"'));
-    let head = ask(&site.tree(), Method::HEAD, "/a%20b.html", &[]).await.unwrap();
-    assert_eq!((head.field(CONTENT_LENGTH), head.body.len()), ("9", 0));
-}
-
-#[tokio::test]
-async fn only_reading_is_allowed() {
-    let site = Site::new();
-    site.write("a", "a");
-    let tree = site.tree();
-    for method in [Method::POST, Method::PUT, Method::DELETE, Method::TRACE, Method::PATCH] {
-        let failure = found(&tree, method, "/a", &[]).await.err().unwrap();
-        assert_eq!((failure.kind, failure.allow), (Kind::MethodNotAllowed, Some("GET, HEAD, OPTIONS")));
-    }
-    let answered = ask(&tree, Method::OPTIONS, "/a", &[]).await.unwrap();
-    assert_eq!((answered.status, answered.field(ALLOW)), (204, "GET, HEAD, OPTIONS"));
-}
-
-#[tokio::test]
-async fn what_is_not_there_is_404() {
-    let site = Site::new();
-    site.write("file", "x");
-    site.write("sub/file", "x");
-    site.write(".secret", "x");
-    site.write("sub/.git/config", "x");
-    site.write(".well-known/x", "x");
-    let tree = site.tree();
-    let long = format!("/{}", "a".repeat(300));
-    let longer = "/a".repeat(4_000);
-    for (target, wanted) in [
-        ("/file", 200),
-        ("/file/", 404),
-        ("/file/x", 404),
-        ("/file/index.html", 404),
-        ("/sub%2ffile", 404),
-        ("/sub/file", 200),
-        ("/sub/./file", 200),
-        ("/missing", 404),
-        ("/.secret", 404),
-        ("/sub/.git/config", 404),
-        ("/.well-known/x", 200),
-        ("/sub/", 404),
-        ("/", 404),
-        (&long, 404),
-        (&longer, 404),
-        ("/sub/..%5c..%5cetc", 404),
-        ("/%c0%ae%c0%ae/etc/passwd", 404),
-        ("/%252e%252e/etc/passwd", 404),
-        ("/../etc/passwd", 400),
-        ("/file%00.html", 400),
-    ] {
-        assert_eq!(status(&tree, target).await, wanted, "{target}");
-    }
-    let open = tree_with(&site, |options| options.hide_dotfiles = false);
-    assert_eq!(status(&open, "/.secret").await, 200);
-}
-
 fn tree_with(site: &Site, change: impl FnOnce(&mut Options)) -> Tree {
     let mut options = site.options();
     change(&mut options);
     tree(options)
+}
+
+/// Asks until the answer comes from memory.
+async fn remember(tree: &Tree, target: &str) {
+    let name = tree.name(&[&target.as_bytes()[1..]]).unwrap();
+    for _ in 0..1_000 {
+        get(tree, target).await.unwrap();
+        if tree.remembered(&name).is_some() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{target} was never kept");
+}
+
+/// Waits until the clock is so far behind a file's last change that its times can be trusted.
+async fn settle(path: &Path) {
+    for _ in 0..1_000 {
+        if Identity::of(&rustix::fs::stat(path).unwrap()).settled(SystemTime::now()) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{} never settled", path.display());
+}
+
+fn exchange(one: &Path, other: &Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
 }

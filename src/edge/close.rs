@@ -1,0 +1,98 @@
+//! The end of a connection.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::{Edge, Phase};
+
+/// How far closing has come.
+#[derive(Debug)]
+pub(super) enum Shut {
+    Open,
+    Sent,
+    Lingering { until: Instant, idle: Instant, left: u64 },
+    Done,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
+    /// Discards what the client still sends, so that the kernel does not answer it with a reset that would overtake the
+    /// answer (RFC 9112 section 9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        const READS_PER_POLL: usize = 32;
+        let Shut::Lingering { until, mut idle, mut left } = self.shut else {
+            return Poll::Ready(());
+        };
+        for _ in 0..READS_PER_POLL {
+            let mut room = [MaybeUninit::uninit(); 16 * 1024];
+            let mut room = ReadBuf::uninit(&mut room);
+            match Pin::new(&mut self.io).poll_read(cx, &mut room) {
+                Poll::Ready(Ok(())) if !room.filled().is_empty() && room.filled().len() as u64 <= left => {
+                    left -= room.filled().len() as u64;
+                    idle = Instant::now() + self.limits.linger_idle;
+                    self.shut = Shut::Lingering { until, idle, left };
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let now = Instant::now();
+                    let deadline = until.min(idle);
+                    if now >= deadline {
+                        return Poll::Ready(());
+                    }
+                    self.alarm.set(cx, deadline, now);
+                    return Poll::Pending;
+                }
+            }
+            if Instant::now() >= until {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Would closing now throw away bytes that the client sent, and with them the answer?
+    fn has_unread(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.phase {
+            _ if self.eof => false,
+            Phase::Through => false,
+            Phase::Length(_) | Phase::Chunked(_) | Phase::Refused => true,
+            Phase::Head | Phase::Wait if !self.held.is_empty() => true,
+            Phase::Head | Phase::Wait => {
+                let mut room = [MaybeUninit::uninit(); 1024];
+                let mut room = ReadBuf::uninit(&mut room);
+                let read = Pin::new(&mut self.io).poll_read(cx, &mut room);
+                matches!(read, Poll::Ready(Ok(()))) && !room.filled().is_empty()
+            }
+        }
+    }
+
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.shut {
+                Shut::Open => {
+                    ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+                    self.shut = Shut::Sent;
+                }
+                Shut::Sent => {
+                    if !self.has_unread(cx) {
+                        self.shut = Shut::Done;
+                        continue;
+                    }
+                    let now = Instant::now();
+                    let (until, idle) = (now + self.limits.linger_time, now + self.limits.linger_idle);
+                    self.shut = Shut::Lingering { until, idle, left: self.limits.linger_bytes };
+                }
+                Shut::Lingering { .. } => {
+                    ready!(self.poll_linger(cx));
+                    self.shut = Shut::Done;
+                }
+                Shut::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
