@@ -289,10 +289,7 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         framing: keys.string("framing"),
         max_message: keys.size("max-message"),
         ping: keys.duration("ping"),
-        speaks: keys.word(
-            "speaks",
-            &[("cgi", Speaks::Cgi), ("websocket", Speaks::WebSocket), ("hub", Speaks::Hub)],
-        ),
+        speaks: keys.word("speaks", &[("cgi", Speaks::Cgi), ("websocket", Speaks::WebSocket), ("hub", Speaks::Hub)]),
         arguments: keys.strings("arguments"),
     }
 }

@@ -141,7 +141,8 @@ impl Context {
         tracing::warn!(id = self.id, script = self.script, client = self.client, "answer broken off: {error}");
     }
 
-    fn ended(&self, ending: &Ending) {
+    /// Logs an ending that is not success.
+    pub fn ended(&self, ending: &Ending) {
         match ending {
             Ending::Exited { status: 0, .. } => {}
             ending => {
