@@ -10,6 +10,7 @@ use crate::builtin::ProcessCount;
 use crate::config::Config;
 use crate::files;
 use crate::spawner::Spawner;
+use crate::websocket;
 
 /// The state of a running server.
 pub struct App {
@@ -25,6 +26,8 @@ pub struct App {
     pub log: Arc<LogFile>,
     /// For `/ajax/processcount`.
     pub processes: ProcessCount,
+    /// The rooms of hub scripts.
+    pub hubs: websocket::Hubs,
     /// When the server came up.
     pub started: Instant,
     ids: RequestIds,
@@ -40,6 +43,7 @@ impl App {
             spawner,
             log,
             processes: ProcessCount::default(),
+            hubs: websocket::Hubs::default(),
             started: Instant::now(),
             ids: RequestIds::new(),
         }

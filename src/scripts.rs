@@ -124,7 +124,7 @@ pub async fn run(
     }
     let upload = upload(app, scripts, arrival, asking).await?;
     let place = limits::admit(&[&app.config.admission, &scripts.admission]).await?;
-    let call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, place)?;
+    let call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, Box::new(place))?;
     let exchange = arrival.exchange.as_ref();
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
@@ -170,7 +170,7 @@ pub fn call(
     asking: &Asking<'_>,
     upload: Upload,
     upgrade: Upgrade,
-    place: limits::Place,
+    permit: gateway::Permit,
 ) -> Result<Call, Failure> {
     let settings = &scripts.settings;
     let context = Arc::new(gateway::Context {
@@ -221,7 +221,7 @@ pub fn call(
     let (Some(command), Some(folder)) = (command, folder) else {
         return Err(Failure::new(Kind::Internal, "a NUL in a file name"));
     };
-    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit: Box::new(place) })
+    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit })
 }
 
 /// SERVER_NAME: what the operator says, otherwise the checked Host field without its port, otherwise the address

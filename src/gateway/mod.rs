@@ -133,7 +133,8 @@ impl Context {
         tracing::info!(target: "script", id = self.id, script = self.script, pid, client = self.client, "{line}");
     }
 
-    fn remark(&self, text: &str) {
+    /// Logs something about a script that its author should know.
+    pub fn remark(&self, text: &str) {
         tracing::warn!(id = self.id, script = self.script, client = self.client, "{text}");
     }
 

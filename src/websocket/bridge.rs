@@ -1,5 +1,6 @@
 //! One process for one connection: what the client says is written to it, what it writes is said to the client.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,12 +18,12 @@ use crate::gateway::{self, Conversation};
 use crate::spawner::Child;
 
 /// How long children of a script that has ended may keep the conversation going.
-const HELD_OPEN: Duration = Duration::from_secs(1);
+pub(super) const HELD_OPEN: Duration = Duration::from_secs(1);
 /// How long a script that has closed its output may take to end and so tell how.
-const STATUS: Duration = Duration::from_millis(500);
+pub(super) const STATUS: Duration = Duration::from_millis(500);
 
 /// Carries a conversation to its end, and the process to its own.
-pub(super) async fn run(upgrade: OnUpgrade, seat: &Seat, conversation: Conversation, talk: Talk) {
+pub(super) async fn run(upgrade: OnUpgrade, seat: &Seat, conversation: Conversation, talk: Arc<Talk>) {
     let Conversation { stdin, stdout, child, context, permit } = conversation;
     let (Ok(upgraded), Ok(input), Ok(output)) = (upgrade.await, Input::new(stdin), Output::new(stdout)) else {
         // Dropping the child ends it.

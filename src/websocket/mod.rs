@@ -13,6 +13,7 @@ mod clock;
 mod farewell;
 mod framing;
 mod handshake;
+mod hub;
 mod pipes;
 mod stream;
 
@@ -37,6 +38,7 @@ use crate::scripts::{self, Asking, Outcome, Upgrade};
 
 pub use framing::Framing;
 pub use handshake::is_asked;
+pub use hub::Hubs;
 
 /// How the WebSockets of a route speak.
 #[derive(Clone, Debug)]
@@ -126,19 +128,28 @@ pub async fn answer(
         return Err(Failure::new(Kind::UpgradeRequired, "the connection cannot be taken over"));
     };
     let open = limits::admit(&[&app.config.websockets]).await?;
-    let place = limits::admit(&[&scripts.admission]).await?;
     // To the script a WebSocket begins with GET, in every version of HTTP (RFC 8441 §5).
     let asking = Asking { method: &Method::GET, ..*asking };
-    let call = scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, place)?;
-    let call = with_protocol(call, accepted.protocol.as_deref());
-    let settings = Talk { gateway: scripts.settings.clone(), websocket: Arc::new(scripts.websocket.clone()) };
+    let call = scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
+    let talk = Arc::new(Talk { gateway: scripts.settings.clone(), websocket: scripts.websocket.clone() });
     match manner {
-        Manner::Each | Manner::Hub => {
+        Manner::Each => {
+            let mut call = with_protocol(call, accepted.protocol.as_deref());
+            call.permit = Box::new(limits::admit(&[&scripts.admission]).await?);
             let conversation = gateway::converse(&app.spawner, &scripts.settings, call)
                 .await
                 .map_err(|error| scripts::failure(error, &script.file))?;
             tokio::spawn(async move {
-                bridge::run(upgrade, &seat, conversation, settings).await;
+                bridge::run(upgrade, &seat, conversation, talk).await;
+                drop(open);
+            });
+        }
+        Manner::Hub => {
+            let fixed = scripts.settings.env.len();
+            let opening = hub::Opening { call, fixed, admission: scripts.admission.clone(), talk };
+            let member = app.hubs.join(app, path.as_bytes(), opening).await?;
+            tokio::spawn(async move {
+                member.run(upgrade, &seat).await;
                 drop(open);
             });
         }
@@ -152,7 +163,7 @@ pub async fn answer(
 /// What a conversation needs to know of the configuration.
 struct Talk {
     gateway: Arc<gateway::Settings>,
-    websocket: Arc<Settings>,
+    websocket: Settings,
 }
 
 /// Tells the script which of its sub-protocols was chosen.

@@ -25,14 +25,14 @@ pub(super) struct Input {
     small: BytesMut,
     /// One large message that goes behind `small`, and what goes behind it.
     large: Bytes,
-    behind: &'static [u8],
+    behind: BytesMut,
 }
 
 impl Input {
     /// # Errors
     /// Out of descriptors.
     pub(super) fn new(pipe: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pipe: Some(sys::watch(pipe)?), small: BytesMut::new(), large: Bytes::new(), behind: b"" })
+        Ok(Self { pipe: Some(sys::watch(pipe)?), small: BytesMut::new(), large: Bytes::new(), behind: BytesMut::new() })
     }
 
     /// Whether another message may be pushed.
@@ -40,26 +40,26 @@ impl Input {
         self.large.is_empty() && self.small.len() < WAITING
     }
 
-    /// Takes a message up; there must be room.
+    /// Takes a message up. Whoever cannot wait for room must bound what it pushes.
     pub(super) fn push(&mut self, framing: Framing, data: Data) {
         if self.pipe.is_none() {
             return;
         }
         match framing.to_script(&data) {
-            Framed::Whole(text) => self.append(text.into(), b""),
-            Framed::Around(front, behind) => {
-                self.small.extend_from_slice(&front);
-                self.append(data.octets, behind);
-            }
+            Framed::Whole(text) => self.append(Bytes::new(), text.into(), b""),
+            Framed::Around(front, behind) => self.append(front, data.octets, behind),
         }
     }
 
-    fn append(&mut self, octets: Bytes, behind: &'static [u8]) {
-        if octets.len() < LARGE {
-            self.small.extend_from_slice(&octets);
-            self.small.extend_from_slice(behind);
+    fn append(&mut self, front: Bytes, octets: Bytes, behind: &'static [u8]) {
+        let last = if self.large.is_empty() { &mut self.small } else { &mut self.behind };
+        last.extend_from_slice(&front);
+        if octets.len() >= LARGE && self.large.is_empty() {
+            self.large = octets;
+            self.behind.extend_from_slice(behind);
         } else {
-            (self.large, self.behind) = (octets, behind);
+            last.extend_from_slice(&octets);
+            last.extend_from_slice(behind);
         }
     }
 
@@ -92,7 +92,7 @@ impl Input {
         self.large.advance(n);
         if self.large.is_empty() {
             self.large = Bytes::new();
-            self.small.extend_from_slice(std::mem::take(&mut self.behind));
+            self.small = std::mem::take(&mut self.behind);
         }
     }
 
@@ -107,6 +107,7 @@ impl Input {
         self.pipe = None;
         self.small = BytesMut::new();
         self.large = Bytes::new();
+        self.behind = BytesMut::new();
     }
 }
 
