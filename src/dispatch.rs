@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
+use http::{HeaderMap, HeaderValue, Method, Response, Version};
 
 use crate::app::App;
 use crate::body::Body;
@@ -184,11 +184,6 @@ async fn serve_files(
     if *asking.method == Method::POST && builtin::is_json(&arrival.parts.headers) {
         return process_input(arrival).await;
     }
-    if route::lacks_slash(&app.config.routes, path) {
-        let query = query_of(asking.target).map(|q| [b"?", q].concat()).unwrap_or_default();
-        let location = [path_of(asking.target), b"/", &query].concat();
-        return Ok(Outcome::Response(reply::redirect(StatusCode::MOVED_PERMANENTLY, &location)));
-    }
     let request = files::Request {
         method: asking.method,
         path,
@@ -196,6 +191,9 @@ async fn serve_files(
         query: query_of(asking.target),
         headers: &arrival.parts.headers,
     };
+    if route::lacks_slash(&app.config.routes, path) {
+        return Ok(Outcome::Response(files::redirect(&files.tree, request)?));
+    }
     match files::serve(&files.tree, request).await? {
         files::Found::Response(response) => Ok(Outcome::Response(response)),
         files::Found::Index { file_name } => {
@@ -301,9 +299,6 @@ fn dress(app: &App, response: &mut Response<Body>) {
         && let Ok(software) = HeaderValue::from_str(&app.config.software)
     {
         headers.insert(SERVER, software);
-    }
-    if !headers.contains_key(X_CONTENT_TYPE_OPTIONS) {
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     for (name, value) in &app.config.headers {
         let name: &HeaderName = name;

@@ -136,7 +136,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// A sentence for the client in place of the kind's own.
     pub message: Option<Cow<'static, str>>,
-    /// Status and slug of a head that was refused below HTTP's grammar, in place of the kind's own.
+    /// Status and slug in place of the kind's own: of a head that was refused below HTTP's grammar, or of a script's
+    /// fault where the operator wants another status.
     pub refused: Option<(StatusCode, &'static str)>,
 }
 

@@ -15,7 +15,7 @@ use hyper::ext::ReasonPhrase;
 use crate::app::App;
 use crate::body::Body;
 use crate::connection::{Arrival, path_of, query_of};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Blame, Failure, Kind};
 use crate::gateway::{self, Answer, Call, Error, MetaVars, NoScript, Output, Script, Settled, Upload, script};
 use crate::limits;
 use crate::path::UrlPath;
@@ -79,7 +79,21 @@ pub fn find(
         script::find(&scripts.path, path, from, &suffixes, &scripts.settings)
     };
     let shown = String::from_utf8_lossy(path.as_bytes()).into_owned();
-    found.map_err(|why| match why {
+    found.map_err(|why| blame(no_script(why, &shown), &scripts.settings))
+}
+
+/// The failure with the status that the operator wants for a script's own faults.
+fn blame(failure: Failure, settings: &gateway::Settings) -> Failure {
+    let its_own = failure.kind.row().1 == Blame::Script || failure.kind == Kind::NotExecutable;
+    let status = settings.error_status.filter(|_| its_own).and_then(|s| StatusCode::from_u16(s).ok());
+    match status {
+        Some(status) => Failure { refused: Some((status, failure.kind.slug())), ..failure },
+        None => failure,
+    }
+}
+
+fn no_script(why: NoScript, shown: &str) -> Failure {
+    match why {
         NoScript::Missing => Failure::new(Kind::NoSuchScript, format!("no script for {shown}"))
             .with_message(format!("No such CGI script ('{shown}').")),
         NoScript::NotAFile(file) => {
@@ -100,7 +114,7 @@ pub fn find(
         NoScript::Unreadable(file, kind) => {
             Failure::new(Kind::CannotStart, format!("{}: {}", file.display(), io::Error::from(kind)))
         }
-    })
+    }
 }
 
 /// Runs `script` for a request.
@@ -134,7 +148,7 @@ pub async fn run(
         }
     })
     .await
-    .map_err(|error| failure(error, &script.file))?;
+    .map_err(|error| blame(failure(error, &script.file), settings))?;
     reply(answer, settings, asking.method, arrival).await
 }
 
@@ -211,6 +225,7 @@ pub fn call(
         headers: &arrival.parts.headers,
         pass_authorization: settings.pass_authorization,
         upgrade: upgrade == Upgrade::Yes,
+        empty_path_info: settings.empty_path_info,
     };
     let environment = vars.environment(&settings.env);
     let reads = matches!(*asking.method, Method::GET | Method::HEAD);

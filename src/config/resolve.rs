@@ -302,6 +302,7 @@ impl Resolver<'_> {
             symlinks: keys.symlinks.or(all.symlinks).unwrap_or_default(),
             default_type,
             headers: self.headers(&of.place, "headers", &headers),
+            nosniff: keys.nosniff.or(all.nosniff).unwrap_or(true),
             precompressed: keys.precompressed.or(all.precompressed).unwrap_or(false),
             compress: keys.compress.or(all.compress).unwrap_or(false),
             spa_fallback: keys.fallback.clone().or(all.fallback),
@@ -472,6 +473,8 @@ impl Resolver<'_> {
             isindex,
             local_redirect: keys.local_redirect.or(all.local_redirect).unwrap_or(!of.python),
             decode_slash: keys.encoded_slash.or(all.encoded_slash).unwrap_or(true),
+            empty_path_info: keys.empty_path_info.or(all.empty_path_info).unwrap_or(true),
+            error_status: keys.error_status.or(all.error_status).and_then(|s| u16::try_from(s).ok()),
             refuse_writable: keys.refuse_writable.or(all.refuse_writable).unwrap_or(of.strict),
             beneath: self.written.files.symlinks == Some(crate::files::Symlinks::Beneath),
             head: HeadLimits {

@@ -220,7 +220,7 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) }).await?;
     let tail = Tail::default();
-    tokio::spawn(stderr::log(stderr, call.context.clone(), tail.clone()));
+    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone(), tail.clone()));
     Ok(Process::new(Parts {
         stdout,
         wait: Box::pin(child.ending()),
@@ -290,11 +290,6 @@ fn poll_head(
         Poll::Ready(_) => true,
         Poll::Pending => false,
     };
-    if parts.context.pid.load(Ordering::Relaxed) == 0
-        && let Some(pid) = parts.child.pid()
-    {
-        parts.context.pid.store(pid, Ordering::Relaxed);
-    }
     let ending = match parts.poll_ending(wakers) {
         Poll::Ready(Ending::NotStarted { step, errno }) => {
             return Poll::Ready(Err(Error::NotStarted(step, errno)));

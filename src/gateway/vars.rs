@@ -54,6 +54,8 @@ pub struct MetaVars<'a> {
     pub pass_authorization: bool,
     /// Whether the body was unframed before the script sees it, so that Transfer-Encoding must be absent (§4.2).
     pub upgrade: bool,
+    /// Whether an empty PATH_INFO is there.
+    pub empty_path_info: bool,
 }
 
 impl MetaVars<'_> {
@@ -77,8 +79,10 @@ impl MetaVars<'_> {
         each(b"SCRIPT_NAME", self.script_name);
         each(b"SCRIPT_FILENAME", self.script_filename);
         each(b"DOCUMENT_ROOT", self.document_root);
-        // Empty rather than absent: the RFC says the two mean the same, and `set -u` shell scripts live longer.
-        each(b"PATH_INFO", self.path_info);
+        // Empty rather than absent by default: the RFC says the two mean the same, and `set -u` scripts live longer.
+        if self.empty_path_info || !self.path_info.is_empty() {
+            each(b"PATH_INFO", self.path_info);
+        }
         if let Some(translated) = self.path_translated {
             each(b"PATH_TRANSLATED", translated);
         }
@@ -205,6 +209,7 @@ mod tests {
             headers,
             pass_authorization: false,
             upgrade: false,
+            empty_path_info: true,
         };
         let mut all = HashMap::new();
         vars.walk(|name, value| {
