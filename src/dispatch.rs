@@ -19,6 +19,7 @@ use crate::reply::{self, Voice};
 use crate::route::{self, Files, Match, Pattern, Route, Target};
 use crate::scripts::{self, Asking, Outcome};
 use crate::ticket::Ticket;
+use crate::websocket;
 
 /// How often a script may send a request elsewhere on this server (Apache's number).
 const HOPS: usize = 10;
@@ -95,7 +96,8 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
 /// What does not depend on the path.
 fn admit_head(app: &App, arrival: &Arrival) -> Result<(), Failure> {
     let headers = &arrival.parts.headers;
-    if matches!(arrival.parts.method.as_str(), "TRACE" | "CONNECT" | "TRACK") {
+    let tunnel = arrival.parts.method == Method::CONNECT && !websocket::is_asked(&arrival.parts);
+    if tunnel || matches!(arrival.parts.method.as_str(), "TRACE" | "TRACK") {
         return Err(Failure::method_not_allowed(&arrival.parts.method, "GET, HEAD, POST, OPTIONS"));
     }
     if headers.get(EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {

@@ -93,6 +93,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Over all routes.
     pub admission: Arc<Admission>,
+    /// Open WebSockets, over all routes.
+    pub websockets: Arc<Admission>,
     /// As whom the server and its scripts run, where it was started as root.
     pub identity: Option<Identity>,
     /// Where scripts may keep data; outside everything served.

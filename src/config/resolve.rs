@@ -27,6 +27,9 @@ use crate::websocket;
 /// Scripts at once, and in the queue, where nobody says otherwise.
 const RUNNING: u64 = 32;
 const QUEUE: u64 = 512;
+/// Open WebSockets in all, where nobody says otherwise. They do not count among the running scripts: a room full of
+/// quiet visitors would leave no place for anything else.
+const WEBSOCKETS: u64 = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who may speak at a Unix socket: the server's user and its group, to which a proxy can be added.
 const SOCKET_MODE: u32 = 0o660;
@@ -165,6 +168,8 @@ impl Resolver<'_> {
         let limits = self.server_limits();
         let running = self.written.limits.max_running.unwrap_or(RUNNING);
         let queue = self.written.limits.queue.unwrap_or(QUEUE);
+        let limits_written = &self.written.limits;
+        let websockets = limits_written.websockets.or(limits_written.max_running).unwrap_or(WEBSOCKETS);
         let config = Config {
             listen: self.listen(&place),
             socket_mode: self.written.socket_mode.map_or(SOCKET_MODE, |mode| (mode & 0o777) as u32),
@@ -180,6 +185,7 @@ impl Resolver<'_> {
             cache: self.cache.clone(),
             types: self.types.clone(),
             admission: Arc::new(Admission::new(saturate(running), saturate(queue), QUEUE_TIMEOUT)),
+            websockets: Arc::new(Admission::new(saturate(websockets), 0, Duration::ZERO)),
             identity,
             state,
             spool: std::env::temp_dir(),
@@ -459,7 +465,9 @@ impl Resolver<'_> {
         let settings = Arc::new(self.settings(of, &path, keys, &all));
         let websocket = self.websocket(of, keys, &all);
         let admission = Arc::new(Admission::new(saturate(running), saturate(queue), patience));
-        Arc::new(Scripts { path, settings, admission, websocket })
+        let speaks = keys.speaks.or(all.speaks);
+        let arguments = keys.arguments.iter().flatten().filter_map(|word| CString::new(word.as_str()).ok()).collect();
+        Arc::new(Scripts { path, settings, admission, websocket, speaks, arguments })
     }
 
     fn settings(&mut self, of: &Section, path: &Path, keys: &ScriptKeys, all: &ScriptKeys) -> Settings {
@@ -630,6 +638,8 @@ impl Resolver<'_> {
             origins: keys.origins.clone().or_else(|| all.origins.clone()).unwrap_or_default(),
             max_message: keys.max_message.or(all.max_message).map_or(default.max_message, saturate),
             ping: keys.ping.or(all.ping).unwrap_or(default.ping),
+            // Only where a route says so: the defaults for answers would end every quiet conversation.
+            idle: keys.idle_timeout.filter(|time| !time.is_zero()),
         }
     }
 }

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
-use super::serve::{Peer, guarded, refused};
+use super::serve::{Peer, guarded, refused, seated};
 use super::stream::Stream;
 use crate::body::Body;
 use crate::connection::Arrival;
@@ -35,13 +35,13 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
     let drain = &peer.common.drain;
     let begun = drain.begun();
     tokio::pin!(begun);
-    let _place = drain.enter();
     loop {
         let mut builder = http1::Builder::new();
         let http10 = peer.common.current.get().config.http10;
         builder.half_close(false).keep_alive(!http10).title_case_headers(true);
         let service = service_fn(|request: Request<Incoming>| {
             let incoming = exchanges.next();
+            let request = seated(request, &peer.seat);
             let peer = peer.clone();
             async move { guarded(answer(request, incoming, &peer)).await }
         });
