@@ -41,6 +41,8 @@ macro_rules! kinds {
 kinds! {
     /// The request target or head is malformed.
     BadRequest => 400, Client, "bad-request", "The request is malformed.";
+    /// The request's body broke off: the client left, was too slow, or framed it wrongly.
+    BodyBroken => 400, Client, "body-broken", "The request body did not arrive.";
     /// Credentials are missing or wrong (RFC 9110 §11.6.1).
     Unauthorized => 401, Client, "unauthorized", "This page asks for a user name and a password.";
     /// Nothing a client could do would make this allowed.
@@ -138,7 +140,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// A sentence for the client in place of the kind's own.
     pub message: Option<Cow<'static, str>>,
-    /// Status and slug of a head that was refused below HTTP's grammar, in place of the kind's own.
+    /// Status and slug in place of the kind's own: of a head that was refused below HTTP's grammar, or of a script's
+    /// fault where the operator wants another status.
     pub refused: Option<(StatusCode, &'static str)>,
     /// Where a script failed: what its author is told.
     pub evidence: Option<Arc<Evidence>>,

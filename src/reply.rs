@@ -28,7 +28,7 @@ pub fn failure(failure: &Failure, voice: Voice, id: &str) -> Response<Body> {
         Voice::Json => (HeaderValue::from_static("application/json"), json(failure, text, id, None)),
         Voice::Html => (HeaderValue::from_static("text/html;charset=utf-8"), page(status, text, failure.slug(), id)),
     };
-    whole(failure, kind, body)
+    whole(failure, voice, kind, body)
 }
 
 /// The same for the author of the script that failed: what it was, and what to do.
@@ -42,7 +42,13 @@ pub fn explained(failure: &Failure, story: &Story, voice: Voice, id: &str) -> Re
             (HeaderValue::from_static("text/html;charset=utf-8"), page)
         }
     };
-    whole(failure, kind, body)
+    let mut response = whole(failure, voice, kind, body);
+    let headers = response.headers_mut();
+    // Nobody else's cache or page may get hold of it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
 }
 
 fn json(failure: &Failure, text: &str, id: &str, story: Option<&Story>) -> String {
@@ -53,14 +59,16 @@ fn json(failure: &Failure, text: &str, id: &str, story: Option<&Story>) -> Strin
     told.to_string()
 }
 
-fn whole(failure: &Failure, kind: HeaderValue, body: String) -> Response<Body> {
+fn whole(failure: &Failure, voice: Voice, kind: HeaderValue, body: String) -> Response<Body> {
     let status = failure.status();
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"));
+    if voice == Voice::Json {
+        // No answer of an endpoint may be kept, and browsers keep a 404.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     advise(failure, headers);
     response
 }

@@ -13,14 +13,16 @@ use hyper::ext::ReasonPhrase;
 
 use crate::app::{App, Witness};
 use crate::body::Body;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::explain::{Evidence, Run, Trouble};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Blame, Failure, Kind};
 use crate::gateway::{self, Answer, Call, Error, MetaVars, NoScript, Output, Script, Settled, Upload, script};
 use crate::limits;
 use crate::path::UrlPath;
 use crate::route::Scripts;
 use crate::spawner::Step;
+use crate::websocket;
 
 /// How long an answer whose end is not in sight yet is held back so that it may go out whole; then it streams.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -49,6 +51,15 @@ pub struct Asking<'a> {
     pub user: Option<&'a str>,
     /// The target that the client asked for, after a local redirect.
     pub redirected_from: Option<&'a [u8]>,
+}
+
+/// Whether a call is for a WebSocket: the fields that say so are part of the script's environment then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Upgrade {
+    /// An answer in the usual way.
+    No,
+    /// A WebSocket.
+    Yes,
 }
 
 /// Finds the program for `path` and says why there is none.
@@ -83,7 +94,8 @@ pub fn find(
             run: None,
             file,
         };
-        Failure { evidence: Some(Arc::new(evidence)), ..no_script(why, &shown) }
+        let failure = Failure { evidence: Some(Arc::new(evidence)), ..no_script(why, &shown) };
+        blame(failure, &scripts.settings)
     })
 }
 
@@ -91,6 +103,16 @@ pub fn find(
 fn wanted(scripts: &Scripts, path: &UrlPath, from: usize, fixed: bool) -> PathBuf {
     let below = if fixed { None } else { path.relative(from) };
     below.map_or_else(|| scripts.path.clone(), |below| scripts.path.join(below))
+}
+
+/// The failure with the status that the operator wants for a script's own faults.
+fn blame(failure: Failure, settings: &gateway::Settings) -> Failure {
+    let its_own = failure.kind.row().1 == Blame::Script || failure.kind == Kind::NotExecutable;
+    let status = settings.error_status.filter(|_| its_own).and_then(|s| StatusCode::from_u16(s).ok());
+    match status {
+        Some(status) => Failure { refused: Some((status, failure.kind.slug())), ..failure },
+        None => failure,
+    }
 }
 
 fn no_script(why: NoScript, shown: &str) -> Failure {
@@ -131,22 +153,22 @@ pub async fn run(
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
     let settings = &scripts.settings;
+    if let Some(manner) = websocket::Manner::of(&script.file, scripts.speaks) {
+        return websocket::answer(app, scripts, script, path, arrival, asking, manner).await;
+    }
     if !settings.decode_slash && path.relative(script.name_length).is_none() {
         return Err(Failure::new(Kind::NotFound, "an encoded slash in the path (encoded-slash = \"reject\")"));
     }
     let upload = upload(app, scripts, arrival, asking).await?;
     let place = limits::admit(&[&app.config.admission, &scripts.admission]).await?;
-    let context = Arc::new(gateway::Context::new(
-        arrival.id.clone(),
-        String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
-        arrival.connection.client(),
-    ));
     let length = upload.length();
-    let Told { command, folder, environment } = told(app, scripts, script, path, arrival, asking, length)?;
+    let call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, Box::new(place))?;
+    let context = call.context.clone();
     let started = Instant::now();
     // What the script was told is put together once more where it matters, rather than kept for every request.
     let evidence = |trouble, head: Vec<String>| -> Option<Arc<Evidence>> {
-        let Told { command, folder, environment } = told(app, scripts, script, path, arrival, asking, length).ok()?;
+        let Told { command, folder, environment } =
+            told(app, scripts, script, path, arrival, asking, length, Upgrade::No).ok()?;
         let took = started.elapsed();
         let run = Run { trouble, context: context.clone(), argv: command.1, folder, environment, head, took };
         let evidence = Arc::new(Evidence {
@@ -166,12 +188,14 @@ pub async fn run(
         evidence(Trouble::None, Vec::new());
         return Ok(Outcome::Response(Response::new(Body::empty())));
     }
-    let permit = Box::new(place);
-    let call = Call { command, folder, environment, owner: script.owner, upload, context: context.clone(), permit };
     let exchange = arrival.exchange.as_ref();
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
         if let Some(exchange) = exchange.filter(|_| early) {
+            let mut head = head;
+            if settings.python {
+                compat::always_200(&mut head);
+            }
             let status = StatusCode::from_u16(head.final_status()).unwrap_or(StatusCode::EARLY_HINTS);
             exchange.interim(status, &head.fields);
         }
@@ -186,7 +210,7 @@ pub async fn run(
         }
         Err(error) => {
             let evidence = trouble(&error).and_then(|trouble| evidence(trouble, Vec::new()));
-            Err(Failure { evidence, ..failure(error, &script.file) })
+            Err(blame(Failure { evidence, ..failure(error, &script.file) }, settings))
         }
     }
 }
@@ -237,7 +261,34 @@ struct Told {
     environment: Vec<CString>,
 }
 
-/// Everything the script is told (RFC 3875 §4) beside its body, which has `length` octets.
+/// Everything the script is told (RFC 3875 §4).
+///
+/// # Errors
+/// A file name that no program can be given.
+#[expect(clippy::too_many_arguments, reason = "each is another part of the request; a struct would only rename them")]
+pub fn call(
+    app: &App,
+    scripts: &Scripts,
+    script: &Script,
+    path: &UrlPath,
+    arrival: &Arrival,
+    asking: &Asking<'_>,
+    upload: Upload,
+    upgrade: Upgrade,
+    permit: gateway::Permit,
+) -> Result<Call, Failure> {
+    let context = Arc::new(gateway::Context::new(
+        arrival.id.clone(),
+        String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
+        arrival.connection.client(),
+    ));
+    let Told { command, folder, environment } =
+        told(app, scripts, script, path, arrival, asking, upload.length(), upgrade)?;
+    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit })
+}
+
+/// The same beside the body, which has `length` octets.
+#[expect(clippy::too_many_arguments, reason = "each is another part of the request; a struct would only rename them")]
 fn told(
     app: &App,
     scripts: &Scripts,
@@ -246,6 +297,7 @@ fn told(
     arrival: &Arrival,
     asking: &Asking<'_>,
     length: Option<u64>,
+    upgrade: Upgrade,
 ) -> Result<Told, Failure> {
     let settings = &scripts.settings;
     let query = query_of(asking.target);
@@ -254,6 +306,7 @@ fn told(
     let translated = (!path_info.is_empty()).then(|| [document_root, path_info].concat());
     let server_name = server_name(app, arrival);
     let from = asking.redirected_from.map(|target| (path_of(target), query_of(target).unwrap_or_default()));
+    let claimed = settings.python.then(|| compat::claimed_user(&arrival.parts.headers)).flatten();
     let vars = MetaVars {
         method: asking.method.as_str(),
         request_uri: asking.target,
@@ -274,17 +327,19 @@ fn told(
         local: arrival.connection.local,
         https: arrival.connection.tls,
         content_length: length,
-        user: asking.user.map(|user| ("Basic", user.as_bytes())),
+        user: asking.user.or(claimed.as_deref()).map(|user| ("Basic", user.as_bytes())),
         id: &arrival.id,
         redirected_from: from,
         headers: &arrival.parts.headers,
         pass_authorization: settings.pass_authorization,
-        upgrade: false,
+        upgrade: upgrade == Upgrade::Yes,
+        empty_path_info: settings.empty_path_info,
+        python: settings.python,
     };
     let environment = vars.environment(&settings.env);
     let reads = matches!(*asking.method, Method::GET | Method::HEAD);
     let arguments = script::arguments(settings.isindex, reads, query);
-    let command = script.command(arguments);
+    let command = script.command([scripts.arguments.clone(), arguments].concat());
     let folder = if settings.python { settings.server_directory.as_path() } else { script.folder() };
     let folder = CString::new(folder.as_os_str().as_bytes()).ok();
     let (Some(command), Some(folder)) = (command, folder) else {
@@ -364,7 +419,8 @@ async fn body(output: Output, length: Option<u64>) -> Body {
     }
 }
 
-fn failure(error: Error, file: &Path) -> Failure {
+/// What a gateway error means for the client.
+pub fn failure(error: Error, file: &Path) -> Failure {
     let file = file.display();
     match error {
         Error::TooBig => Failure::new(Kind::HeadTooLarge, "the environment is more than the kernel takes"),
@@ -382,7 +438,7 @@ fn failure(error: Error, file: &Path) -> Failure {
             Failure::new(Kind::NoScriptHead, format!("{file} {how} after {octets} octets without a complete header"))
         }
         Error::Timeout(key) => Failure::new(Kind::ScriptTimeout, format!("{file} gave no header in time ({key})")),
-        Error::ClientGone(why) => Failure::new(Kind::BadRequest, format!("the body did not arrive: {why}")),
+        Error::ClientGone(why) => Failure::new(Kind::BodyBroken, format!("the body did not arrive: {why}")),
         Error::SpawnerDied => Failure::new(Kind::SpawnerDied, format!("{file}: the spawner died")),
     }
 }

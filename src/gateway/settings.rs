@@ -47,6 +47,11 @@ pub struct Settings {
     pub local_redirect: bool,
     /// Whether `%2F` in PATH_INFO is decoded; otherwise such a request is a 404.
     pub decode_slash: bool,
+    /// Whether PATH_INFO is there, and empty, where no path is left for it. The RFC lets the two mean the same (§4.1.5);
+    /// Python's server set it, Apache does not, and there are programs that know only one of them.
+    pub empty_path_info: bool,
+    /// The status for whatever is a script's own fault, in place of 403, 500, 502 and 504: Apache says 500.
+    pub error_status: Option<u16>,
     /// Whether a script that everybody may write is refused.
     pub refuse_writable: bool,
     /// Whether a link may not lead out of the script folder.
@@ -121,6 +126,8 @@ impl Default for Settings {
             isindex: Isindex::Off,
             local_redirect: true,
             decode_slash: true,
+            empty_path_info: true,
+            error_status: None,
             refuse_writable: true,
             beneath: false,
             head: HeadLimits::default(),

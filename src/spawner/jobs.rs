@@ -113,7 +113,7 @@ impl Jobs {
     /// Collects every child that has ended. False when no child of any kind is left.
     pub(super) fn reap(&mut self, now: Instant) -> bool {
         let mut touched = Vec::new();
-        let mut a_leader_ended = false;
+        let mut look = self.unquiet > 0;
         let any_left = loop {
             match sys::reap(None) {
                 Reap::Child(reaped) => {
@@ -121,7 +121,7 @@ impl Jobs {
                         if let Some(job) = self.jobs.get_mut(&id) {
                             job.leads = false;
                             job.ended = Some((reaped, now.saturating_duration_since(job.started)));
-                            a_leader_ended = true;
+                            look = true;
                             touched.push(id);
                         }
                     } else if let Some(id) = self.orphans.remove(&reaped.pid) {
@@ -138,7 +138,7 @@ impl Jobs {
             }
         };
         // Only now can there be new orphans that matter, and this is the whole price of looking: one short read.
-        if any_left && (a_leader_ended || self.unquiet > 0) {
+        if any_left && look {
             self.adopt();
         }
         for id in touched {

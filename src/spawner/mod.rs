@@ -19,12 +19,13 @@
 //! (the kernel accepts a filter from root or with no_new_privs, and such a job has neither).
 //!
 //! Both keep root if the server was started as root, and take the job's [`Identity`] in the child. `cgroup.kill` is
-//! not used: making and removing a cgroup per job costs more than the job, and what it would give, the cookie in
-//! [`family`] and the subreaper give too.
+//! not used: making and removing a cgroup per job costs more than the job, and what it would give, the cookie
+//! (`family.rs`) and the subreaper give too.
 
 mod client;
 mod family;
 mod jobs;
+mod line;
 mod nursery;
 mod sandbox;
 mod seccomp;
@@ -40,8 +41,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use crate::sys::Step;
-pub use client::{Child, Spawner};
-pub use nursery::Nursery;
+pub use client::Spawner;
+pub use line::Child;
+pub use nursery::{Nursery, Replaceable};
 pub use sandbox::sandbox_report;
 
 /// A program to start, and how.

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -35,6 +37,7 @@ pub struct Nursery {
     /// Spawners of each kind.
     pub(super) size: usize,
     pub(super) powerful: bool,
+    pub(super) replaceable: bool,
 }
 
 /// A spawner just made.
@@ -51,6 +54,26 @@ impl Nursery {
         std::thread::available_parallelism().map_or(1, usize::from).min(MAX_DEFAULT)
     }
 
+    /// To be called first of all in `main`. If this program has been executed to replace a nursery that has died, it
+    /// becomes that and does not return.
+    #[must_use]
+    pub fn answer_call() -> Replaceable {
+        let stdin = rustix::stdio::stdin();
+        let called = std::env::args_os().next().is_some_and(|name| name == ROLE)
+            && rustix::net::sockopt::socket_type(stdin) == Ok(rustix::net::SocketType::SEQPACKET);
+        if called && let Ok(control) = rustix::io::fcntl_dupfd_cloexec(stdin, 3) {
+            enter(control, |control| nurse(&control, is_powerful()));
+        }
+        Replaceable(())
+    }
+
+    /// Lets a nursery that has died be replaced; without it, its spawners serve on, but none is replaced any more.
+    #[must_use]
+    pub fn replaceable(mut self, _proof: &Replaceable) -> Self {
+        self.replaceable = true;
+        self
+    }
+
     /// Forks the nursery and `size` spawners (at least one), with the rights the process has now.
     ///
     /// Call it first thing in `main`, while there is one thread: what is forked is this process, and another thread's
@@ -65,13 +88,28 @@ impl Nursery {
             enter(theirs, |control| nurse(&control, powerful));
         };
         drop(theirs);
-        let mut nursery = Self { control, pid, first: Vec::new(), size: size.max(1), powerful };
+        let mut nursery = Self { control, pid, first: Vec::new(), size: size.max(1), powerful, replaceable: false };
         for _ in 0..nursery.size {
             ask(&nursery.control, Kind::Confined)?;
             nursery.first.push(answer(&nursery.control, RecvFlags::empty())?);
         }
         Ok(nursery)
     }
+}
+
+/// Proof that `main` has called [`Nursery::answer_call`], so that a new nursery can be had by executing this program.
+#[derive(Debug)]
+pub struct Replaceable(());
+
+/// `argv[0]` of this program when it is to be a nursery.
+const ROLE: &str = "cgiserve: nursery";
+
+/// A nursery in place of one that has died: this same file, executed anew, because a large server with many threads
+/// cannot fork. It has the rights the server has now; once root is given up, jobs with another identity fail.
+pub(super) fn call() -> io::Result<(OwnedFd, i32)> {
+    let (ours, theirs) = socket::pair()?;
+    let child = Command::new("/proc/self/exe").arg0(ROLE).env_clear().stdin(theirs).stdout(Stdio::null()).spawn()?;
+    Ok((ours, i32::try_from(child.id()).map_err(io::Error::other)?))
 }
 
 /// Whether this process may filter system calls without giving up new privileges.
@@ -130,7 +168,7 @@ fn nurse(control: &OwnedFd, powerful: bool) -> io::Result<()> {
     let mut orphans = Orphans::default();
     let mut open = true;
     loop {
-        let timeout = (!open || orphans.any()).then(|| Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() });
+        let timeout = (!open || orphans.look).then(|| Timespec { tv_sec: 0, tv_nsec: LOOK.subsec_nanos().into() });
         let mut fds = [PollFd::new(&endings, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
         let watched = if open { 2 } else { 1 };
         match poll(&mut fds[..watched], timeout.as_ref()) {
@@ -150,12 +188,12 @@ fn nurse(control: &OwnedFd, powerful: bool) -> io::Result<()> {
         if !fds[0].revents().is_empty() {
             let _ = rustix::io::read(&endings, &mut [0; 1024]);
         }
-        let mut a_spawner_died = false;
         let any_child = loop {
             match sys::reap(None) {
                 Reap::Child(reaped) => {
-                    a_spawner_died |= spawners.remove(&reaped.pid);
-                    orphans.0.remove(&reaped.pid);
+                    // What it has left, or what an orphan has left in turn, is this process's child by now.
+                    orphans.look |= spawners.remove(&reaped.pid);
+                    orphans.known.remove(&reaped.pid);
                 }
                 Reap::AllRunning => break true,
                 Reap::NoChildren => break false,
@@ -165,7 +203,7 @@ fn nurse(control: &OwnedFd, powerful: bool) -> io::Result<()> {
             return Ok(());
         }
         if any_child
-            && (a_spawner_died || orphans.any() || !open)
+            && orphans.look
             && let Some(children) = &mut children
         {
             let mut found = Vec::new();
@@ -201,19 +239,21 @@ fn bear(control: &OwnedFd, kind: Kind, powerful: bool, spawners: &mut HashSet<i3
     };
 }
 
-/// What dead spawners have left, by the time of its TERM.
+/// What dead spawners have left.
 #[derive(Debug, Default)]
-struct Orphans(HashMap<i32, Instant>);
+struct Orphans {
+    /// A spawner has died, and since then no look has found nothing.
+    look: bool,
+    /// By the time of its TERM.
+    known: HashMap<i32, Instant>,
+}
 
 impl Orphans {
-    fn any(&self) -> bool {
-        !self.0.is_empty()
-    }
-
     fn end(&mut self, found: Vec<i32>) {
         let now = Instant::now();
+        self.look = !found.is_empty();
         for pid in found {
-            let (since, first) = match self.0.entry(pid) {
+            let (since, first) = match self.known.entry(pid) {
                 std::collections::hash_map::Entry::Occupied(known) => (*known.get(), false),
                 std::collections::hash_map::Entry::Vacant(place) => (*place.insert(now), true),
             };

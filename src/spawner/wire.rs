@@ -4,9 +4,13 @@
 //! where they lie. Each message has exactly one encoding: `decode(bytes)` succeeds only for bytes that `encode` gives
 //! for its result, which is what the fuzz target checks.
 
+mod notice;
+mod reader;
+
 use std::ffi::CStr;
 
-use super::Step;
+pub use notice::Notice;
+use reader::Reader;
 
 /// Bytes in one message to the spawner. A packet must fit the socket's send buffer, which the kernel caps at 208 KiB
 /// for an unprivileged process (`net.core.wmem_max`); Linux allows a program 128 KiB per variable.
@@ -14,9 +18,6 @@ pub const MAX_MESSAGE: usize = 192 * 1024;
 
 /// Bytes in one packet of notices.
 pub(super) const MAX_NOTICES: usize = 32 * 1024;
-
-/// The cookie's and so the job's largest number: see `family::COOKIE_BASE`.
-const MAX_ID: u64 = 1 << 61;
 
 /// What the server sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,49 +77,6 @@ pub enum SandboxView<'a> {
     },
 }
 
-/// What the spawner answers; several in one packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// The program runs.
-    Started {
-        /// Which job.
-        id: u64,
-        /// Its process, also its group and session.
-        pid: i32,
-    },
-    /// It could not be started.
-    NotStarted {
-        /// Which job.
-        id: u64,
-        /// What failed.
-        step: Step,
-        /// And why.
-        errno: i32,
-    },
-    /// The leader has ended; if the job was being ended, everything of it has.
-    Ended {
-        /// Which job.
-        id: u64,
-        /// The leader.
-        pid: i32,
-        /// As `waitpid` gives it.
-        status: i32,
-        /// Microseconds from start to end.
-        wall_us: u64,
-        /// Microseconds of CPU.
-        cpu_us: u64,
-        /// KiB.
-        peak_rss_kib: u64,
-        /// Processes of the job are still there; [`Notice::Gone`] will follow.
-        leftovers: bool,
-    },
-    /// The last leftover of an ended job has gone.
-    Gone {
-        /// Which job.
-        id: u64,
-    },
-}
-
 /// Why bytes are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireError {
@@ -169,19 +127,19 @@ impl<'a> Request<'a> {
         if bytes.len() > MAX_MESSAGE {
             return Err(WireError::TooBig);
         }
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::new(bytes);
         let request = match reader.u8()? {
             START => Self::Start(Box::new(Start::decode(&mut reader)?)),
             END => Self::End(reader.id()?),
             _ => return Err(WireError::Value),
         };
-        if reader.0.is_empty() { Ok(request) } else { Err(WireError::Trailing) }
+        if reader.rest().is_empty() { Ok(request) } else { Err(WireError::Trailing) }
     }
 
     /// The job's number if at least that much of a damaged message can be read, so that its sender can be told.
     #[must_use]
     pub fn id_of(bytes: &[u8]) -> Option<u64> {
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::new(bytes);
         reader.u8().ok()?;
         reader.id().ok()
     }
@@ -279,73 +237,6 @@ impl<'a> Start<'a> {
     }
 }
 
-impl Notice {
-    /// Appends the notice to a packet.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match *self {
-            Self::Started { id, pid } => {
-                out.push(1);
-                out.extend_from_slice(&id.to_le_bytes());
-                out.extend_from_slice(&pid.to_le_bytes());
-            }
-            Self::NotStarted { id, step, errno } => {
-                out.push(2);
-                out.extend_from_slice(&id.to_le_bytes());
-                out.push(step as u8);
-                out.extend_from_slice(&errno.to_le_bytes());
-            }
-            Self::Ended { id, pid, status, wall_us, cpu_us, peak_rss_kib, leftovers } => {
-                out.push(3);
-                out.extend_from_slice(&id.to_le_bytes());
-                out.extend_from_slice(&pid.to_le_bytes());
-                out.extend_from_slice(&status.to_le_bytes());
-                out.extend_from_slice(&wall_us.to_le_bytes());
-                out.extend_from_slice(&cpu_us.to_le_bytes());
-                out.extend_from_slice(&peak_rss_kib.to_le_bytes());
-                out.push(u8::from(leftovers));
-            }
-            Self::Gone { id } => {
-                out.push(4);
-                out.extend_from_slice(&id.to_le_bytes());
-            }
-        }
-    }
-
-    /// Reads the next notice of a packet; `None` at its end.
-    ///
-    /// # Errors
-    /// Anything that [`Notice::encode`] would not have written.
-    pub fn decode(packet: &mut &[u8]) -> Result<Option<Self>, WireError> {
-        if packet.is_empty() {
-            return Ok(None);
-        }
-        let mut reader = Reader(packet);
-        let kind = reader.u8()?;
-        let id = reader.id()?;
-        let notice = match kind {
-            1 => Self::Started { id, pid: reader.i32()? },
-            2 => Self::NotStarted {
-                id,
-                step: Step::from_number(reader.u8()?).ok_or(WireError::Value)?,
-                errno: reader.i32()?,
-            },
-            3 => Self::Ended {
-                id,
-                pid: reader.i32()?,
-                status: reader.i32()?,
-                wall_us: reader.u64()?,
-                cpu_us: reader.u64()?,
-                peak_rss_kib: reader.u64()?,
-                leftovers: reader.bool()?,
-            },
-            4 => Self::Gone { id },
-            _ => return Err(WireError::Value),
-        };
-        *packet = reader.0;
-        Ok(Some(notice))
-    }
-}
-
 fn count(out: &mut Vec<u8>, count: usize) -> Result<(), WireError> {
     out.extend_from_slice(&u32::try_from(count).map_err(|_| WireError::TooBig)?.to_le_bytes());
     Ok(())
@@ -357,60 +248,4 @@ fn strings(out: &mut Vec<u8>, list: &[&CStr]) -> Result<(), WireError> {
         out.extend_from_slice(string.to_bytes_with_nul());
     }
     Ok(())
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(WireError::Short)?;
-        self.0 = rest;
-        Ok(*head)
-    }
-
-    fn u8(&mut self) -> Result<u8, WireError> {
-        Ok(u8::from_le_bytes(self.bytes()?))
-    }
-
-    fn u32(&mut self) -> Result<u32, WireError> {
-        Ok(u32::from_le_bytes(self.bytes()?))
-    }
-
-    fn i32(&mut self) -> Result<i32, WireError> {
-        Ok(i32::from_le_bytes(self.bytes()?))
-    }
-
-    fn u64(&mut self) -> Result<u64, WireError> {
-        Ok(u64::from_le_bytes(self.bytes()?))
-    }
-
-    fn bool(&mut self) -> Result<bool, WireError> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(WireError::Value),
-        }
-    }
-
-    fn id(&mut self) -> Result<u64, WireError> {
-        self.u64().and_then(|id| if id < MAX_ID { Ok(id) } else { Err(WireError::Value) })
-    }
-
-    /// A count of items of at least `size` bytes, believed only if that many can still follow: a lying count must not
-    /// choose how much memory is reserved.
-    fn count(&mut self, size: usize) -> Result<usize, WireError> {
-        let count = self.u32()? as usize;
-        if count.saturating_mul(size) > self.0.len() { Err(WireError::Short) } else { Ok(count) }
-    }
-
-    fn string(&mut self) -> Result<&'a CStr, WireError> {
-        let string = CStr::from_bytes_until_nul(self.0).map_err(|_| WireError::Short)?;
-        self.0 = &self.0[string.count_bytes() + 1..];
-        Ok(string)
-    }
-
-    fn strings(&mut self) -> Result<Vec<&'a CStr>, WireError> {
-        let count = self.count(1)?;
-        (0..count).map(|_| self.string()).collect()
-    }
 }

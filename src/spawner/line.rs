@@ -1,0 +1,288 @@
+//! The connection to one spawner, and the jobs that go over it.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+use super::wire::{MAX_NOTICES, Notice, Request, WireError};
+use super::{Ending, Usage, socket};
+use crate::sys;
+
+/// Before trying again to receive when the kernel has no memory for it.
+const SHORT_OF_MEMORY: Duration = Duration::from_millis(100);
+
+/// The connection to one spawner.
+#[derive(Debug)]
+pub(super) struct Line {
+    socket: AsyncFd<OwnedFd>,
+    pub(super) pid: i32,
+    pub(super) born: Instant,
+    next_id: AtomicU64,
+    /// Jobs of which something is left; `None` once the spawner has died.
+    jobs: Mutex<Option<HashMap<u64, watch::Sender<State>>>>,
+    load: AtomicUsize,
+    alive: watch::Sender<bool>,
+    runtime: tokio::runtime::Handle,
+}
+
+/// What is known of a job.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pid: Option<i32>,
+    ending: Option<Ending>,
+    gone: bool,
+}
+
+impl Line {
+    pub(super) fn new(socket: OwnedFd, pid: i32) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            socket: sys::watch(socket)?,
+            pid,
+            born: Instant::now(),
+            next_id: AtomicU64::new(1),
+            jobs: Mutex::new(Some(HashMap::new())),
+            load: AtomicUsize::new(0),
+            alive: watch::Sender::new(true),
+            runtime: tokio::runtime::Handle::current(),
+        }))
+    }
+
+    /// Jobs of which something is left.
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the spawner has gone.
+    pub(super) async fn gone(&self) {
+        let _ = self.alive.subscribe().wait_for(|alive| !alive).await;
+    }
+
+    /// A place for a new job's news; `None` once the spawner has died.
+    pub(super) fn enter(self: &Arc<Self>) -> Option<Child> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, state) = watch::channel(State::default());
+        lock(&self.jobs).as_mut()?.insert(id, sender);
+        self.load.fetch_add(1, Ordering::Relaxed);
+        Some(Child {
+            line: Arc::clone(self),
+            id,
+            state,
+            sent: false,
+            released: false,
+            told_to_end: AtomicBool::new(false),
+        })
+    }
+
+    /// Sends one packet, waiting for room.
+    async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let once = || socket::send(&self.socket, bytes, fds, SendFlags::DONTWAIT);
+        match once() {
+            Err(Errno::AGAIN) => self.socket.async_io(Interest::WRITABLE, |_| Ok(once()?)).await,
+            result => Ok(result?),
+        }
+    }
+
+    /// No more jobs: the spawner ends all it has, tells it, and goes.
+    pub(super) fn close(&self) {
+        let _ = shutdown(self.socket.get_ref(), Shutdown::Write);
+    }
+
+    /// Hears the spawner out, until it has gone or makes no sense. A spawner given up ends its jobs.
+    pub(super) async fn listen(&self) {
+        let mut buffer = vec![0; MAX_NOTICES];
+        loop {
+            let received = self.socket.async_io(Interest::READABLE, |socket| {
+                Ok(socket::receive(socket, &mut buffer, RecvFlags::DONTWAIT)?.length)
+            });
+            match received.await {
+                Ok(0) => break,
+                Ok(length) => {
+                    if let Err(error) = self.hear(&buffer[..length]) {
+                        tracing::error!(pid = self.pid, ?error, "a spawner does not make sense; it is given up");
+                        break;
+                    }
+                }
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)) => {
+                    tokio::time::sleep(SHORT_OF_MEMORY).await;
+                }
+                Err(error) => {
+                    tracing::error!(pid = self.pid, %error, "lost the connection to a spawner");
+                    break;
+                }
+            }
+        }
+        let _ = shutdown(self.socket.get_ref(), Shutdown::Both);
+    }
+
+    /// Takes in a packet of news.
+    fn hear(&self, mut packet: &[u8]) -> Result<(), WireError> {
+        let mut guard = lock(&self.jobs);
+        let Some(jobs) = guard.as_mut() else {
+            return Ok(());
+        };
+        while let Some(notice) = Notice::decode(&mut packet)? {
+            let (id, pid, ending, gone) = match notice {
+                Notice::Started { id, pid } => (id, Some(pid), None, false),
+                Notice::NotStarted { id, step, errno } => (id, None, Some(Ending::NotStarted { step, errno }), true),
+                Notice::Ended { id, pid, leftovers, .. } => (id, Some(pid), Some(ending(&notice)), !leftovers),
+                Notice::Gone { id } => (id, None, None, true),
+            };
+            let tell = |state: &mut State| {
+                state.pid = pid.or(state.pid);
+                state.ending = ending.or(state.ending);
+                state.gone = gone;
+            };
+            if gone {
+                if let Some(job) = jobs.remove(&id) {
+                    self.load.fetch_sub(1, Ordering::Relaxed);
+                    job.send_modify(tell);
+                }
+            } else if let Some(job) = jobs.get(&id) {
+                job.send_modify(tell);
+            }
+        }
+        Ok(())
+    }
+
+    /// The spawner has gone: so are its jobs, as far as can be known. How many there were.
+    pub(super) fn die(&self) -> usize {
+        let jobs = lock(&self.jobs).take().unwrap_or_default();
+        let count = jobs.len();
+        for job in jobs.into_values() {
+            job.send_modify(|state| {
+                state.ending.get_or_insert(Ending::SpawnerDied);
+                state.gone = true;
+            });
+        }
+        self.load.store(0, Ordering::Relaxed);
+        self.alive.send_replace(false);
+        count
+    }
+}
+
+fn ending(notice: &Notice) -> Ending {
+    let Notice::Ended { status, wall_us, cpu_us, peak_rss_kib, .. } = *notice else {
+        return Ending::SpawnerDied;
+    };
+    let usage = Usage { wall: Duration::from_micros(wall_us), cpu: Duration::from_micros(cpu_us), peak_rss_kib };
+    if libc::WIFSIGNALED(status) {
+        Ending::Signalled { signal: libc::WTERMSIG(status), usage }
+    } else {
+        Ending::Exited { status: libc::WEXITSTATUS(status), usage }
+    }
+}
+
+/// A job that has been handed over.
+///
+/// Dropping it before [`Child::wait`] has told the ending ends the job, unless [`Child::release`] was called: whoever
+/// loses interest in a script must not leave it running by accident.
+#[derive(Debug)]
+pub struct Child {
+    line: Arc<Line>,
+    id: u64,
+    state: watch::Receiver<State>,
+    sent: bool,
+    released: bool,
+    told_to_end: AtomicBool,
+}
+
+impl Child {
+    /// The job's number on its line.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Sends the job. Until that is done, dropping this takes the job back.
+    pub(super) async fn hand_over(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.line.send(bytes, fds).await?;
+        self.sent = true;
+        Ok(())
+    }
+
+    /// The leader's process once the spawner has told it, some milliseconds after the start or with the ending.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        self.state.borrow().pid
+    }
+
+    /// What [`Child::pid`] will tell, as a future of its own; `None` where nothing was started.
+    pub fn leader(&self) -> impl Future<Output = Option<i32>> + Send + use<> {
+        let mut state = self.state.clone();
+        async move {
+            let told = state.wait_for(|state| state.pid.is_some() || state.ending.is_some()).await;
+            told.ok().and_then(|state| state.pid)
+        }
+    }
+
+    /// Waits for the leader to end; after [`Child::end`], for everything of the job to be gone. May be called again.
+    pub async fn wait(&mut self) -> Ending {
+        // The sender is dropped only after the ending has been told.
+        self.state
+            .wait_for(|state| state.ending.is_some())
+            .await
+            .ok()
+            .and_then(|state| state.ending)
+            .unwrap_or(Ending::SpawnerDied)
+    }
+
+    /// What [`Child::wait`] tells, as a future of its own.
+    pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
+        let mut state = self.state.clone();
+        async move {
+            let told = state.wait_for(|state| state.ending.is_some()).await;
+            told.ok().and_then(|state| state.ending).unwrap_or(Ending::SpawnerDied)
+        }
+    }
+
+    /// Waits until no process of the job is left, those it detached included. At once after [`Child::wait`], unless
+    /// the script left some behind.
+    pub async fn gone(&mut self) {
+        let _ = self.state.wait_for(|state| state.gone).await;
+    }
+
+    /// TERM to every process of the job now, KILL to what is left after its grace. Further calls do nothing.
+    pub fn end(&self) {
+        if self.state.borrow().gone || self.told_to_end.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut bytes = Vec::with_capacity(9);
+        if Request::End(self.id).encode(&mut bytes).is_err() {
+            return;
+        }
+        if let Err(Errno::AGAIN) = socket::send(&self.line.socket, &bytes, &[], SendFlags::DONTWAIT) {
+            let line = Arc::clone(&self.line);
+            self.line.runtime.spawn(async move { line.send(&bytes, &[]).await });
+        }
+    }
+
+    /// Lets the job finish by itself, up to its limits, when this is dropped.
+    pub fn release(&mut self) {
+        self.released = true;
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.sent {
+            if lock(&self.line.jobs).as_mut().is_some_and(|jobs| jobs.remove(&self.id).is_some()) {
+                self.line.load.fetch_sub(1, Ordering::Relaxed);
+            }
+        } else if !self.released && self.state.borrow().ending.is_none() {
+            self.end();
+        }
+    }
+}
+
+/// No code panics while it holds one of these locks; should one ever, the data is still whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
