@@ -3,7 +3,7 @@
 use std::ffi::{CStr, OsStr};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::facts::{FileFacts, Stat, Who};
@@ -22,11 +22,7 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub fn file(file: &Path, settings: &Settings, interpreted: bool) -> FileFacts {
     let owners = Owners::read();
     let metadata = std::fs::metadata(file).ok();
-    let head = std::fs::File::open(file).and_then(|file| {
-        let mut head = Vec::new();
-        file.take(HEAD).read_to_end(&mut head).map(|_| head)
-    });
-    let head = head.ok().filter(|_| metadata.as_ref().is_some_and(std::fs::Metadata::is_file));
+    let head = metadata.as_ref().filter(|metadata| metadata.is_file()).and_then(|_| read(file).ok());
     let above = file.parent().unwrap_or(Path::new("/"));
     let owner = metadata.as_ref().map(|m| (m.uid(), m.gid()));
     FileFacts {
@@ -41,6 +37,14 @@ pub fn file(file: &Path, settings: &Settings, interpreted: bool) -> FileFacts {
         refuse_writable: settings.refuse_writable,
         file: file.to_path_buf(),
     }
+}
+
+/// The first octets of a file. A pipe that took its place in the meantime must not hold anybody up.
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
+    file.take(HEAD).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// What can be said of the files of a folder without looking at them.
