@@ -26,6 +26,9 @@ use crate::websocket;
 
 /// How long an answer whose end is not in sight yet is held back so that it may go out whole; then it streams.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// The same for a redirect: its body is seldom more than nothing, and there are clients that wait for the end of one
+/// without a length.
+const PATIENCE_WITH_REDIRECT: Duration = Duration::from_secs(1);
 /// Largest answer that goes out whole, octets.
 const WHOLE: usize = 256 << 10;
 
@@ -291,7 +294,8 @@ async fn reply(
         output.discard();
         Body::empty()
     } else {
-        body(output, head.content_length.filter(|_| !head.chunked)).await
+        let patience = if status.is_redirection() { PATIENCE_WITH_REDIRECT } else { PATIENCE };
+        body(output, head.content_length.filter(|_| !head.chunked), patience).await
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -309,9 +313,9 @@ async fn reply(
     Ok(Outcome::Response(response))
 }
 
-async fn body(output: Output, length: Option<u64>) -> Body {
+async fn body(output: Output, length: Option<u64>, patience: Duration) -> Body {
     // A length that the script gave needs no look ahead, unless the answer is short enough to be here already.
-    match output.settle(PATIENCE, WHOLE).await {
+    match output.settle(patience, WHOLE).await {
         Settled::Whole(bytes) => Body::whole(bytes),
         Settled::Stream(output) => Body::stream(output, length),
     }
