@@ -25,7 +25,13 @@ pub struct Body {
 enum Content {
     Empty,
     Whole(Bytes),
-    Stream { stream: Pin<Box<dyn Stream>>, length: Option<u64> },
+    Stream {
+        stream: Pin<Box<dyn Stream>>,
+        length: Option<u64>,
+    },
+    /// A stream that broke, one turn before the connection is told: hyper throws away what it has not written yet when
+    /// a body fails, and the head of a short answer with it.
+    Broken(io::Error),
 }
 
 /// Told what becomes of a body; its `Drop` means that nothing more will come.
@@ -62,6 +68,7 @@ impl Body {
             Content::Empty => Some(0),
             Content::Whole(bytes) => Some(bytes.len() as u64),
             Content::Stream { length, .. } => *length,
+            Content::Broken(_) => None,
         }
     }
 
@@ -87,7 +94,16 @@ impl http_body::Body for Body {
             }
             Content::Stream { stream, .. } => match stream.as_mut().poll_next(context) {
                 Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Err(error))) => {
+                    this.content = Content::Broken(error);
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Poll::Ready(next) => next,
+            },
+            Content::Broken(_) => match std::mem::replace(&mut this.content, Content::Empty) {
+                Content::Broken(error) => Some(Err(error)),
+                _ => None,
             },
         };
         if let Some(watcher) = &mut this.on_end {

@@ -9,6 +9,7 @@ use super::problem::{ConfigError, Problem};
 use super::section::{Section, Source};
 use crate::access_log::Format;
 use crate::files::{Listing, Symlinks};
+use crate::websocket::Speaks;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub(super) struct File {
     pub(super) directory: Option<PathBuf>,
     pub(super) bind: Option<Vec<String>>,
     pub(super) port: Option<u64>,
+    pub(super) socket_mode: Option<u64>,
     pub(super) server_name: Option<String>,
     pub(super) hosts: Option<Vec<String>>,
     pub(super) user: Option<String>,
@@ -39,6 +41,7 @@ pub(super) struct FileKeys {
     pub(super) symlinks: Option<Symlinks>,
     pub(super) content_type: Option<String>,
     pub(super) cache_control: Option<String>,
+    pub(super) nosniff: Option<bool>,
     pub(super) precompressed: Option<bool>,
     pub(super) compress: Option<bool>,
     pub(super) fallback: Option<String>,
@@ -87,6 +90,8 @@ pub(super) struct ScriptKeys {
     pub(super) framing: Option<String>,
     pub(super) max_message: Option<u64>,
     pub(super) ping: Option<Duration>,
+    pub(super) speaks: Option<Speaks>,
+    pub(super) arguments: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -113,6 +118,7 @@ pub(super) struct LimitKeys {
     pub(super) drain: Option<Duration>,
     pub(super) max_running: Option<u64>,
     pub(super) queue: Option<u64>,
+    pub(super) websockets: Option<u64>,
     pub(super) spawners: Option<u64>,
 }
 
@@ -157,6 +163,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
         directory: top.path("directory"),
         bind: top.strings("bind"),
         port: top.integer("port"),
+        socket_mode: top.integer("socket-mode"),
         server_name: top.string("server-name"),
         hosts: top.strings("hosts"),
         user: top.string("user"),
@@ -206,6 +213,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
                 drain: limits.duration("drain"),
                 max_running: limits.integer("max-running"),
                 queue: limits.integer("queue"),
+                websockets: limits.integer("websockets"),
                 spawners: limits.integer("spawners"),
             })
             .unwrap_or_default(),
@@ -240,6 +248,7 @@ fn file_keys(keys: &mut Section<'_, '_>) -> FileKeys {
         symlinks: keys.word("symlinks", &[("follow", Symlinks::Follow), ("beneath", Symlinks::Beneath)]),
         content_type: keys.string("content-type"),
         cache_control: keys.string("cache-control"),
+        nosniff: keys.boolean("nosniff"),
         precompressed: keys.boolean("precompressed"),
         compress: keys.boolean("compress"),
         fallback: keys.string("fallback"),
@@ -288,5 +297,7 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         framing: keys.string("framing"),
         max_message: keys.size("max-message"),
         ping: keys.duration("ping"),
+        speaks: keys.word("speaks", &[("cgi", Speaks::Cgi), ("websocket", Speaks::WebSocket), ("hub", Speaks::Hub)]),
+        arguments: keys.strings("arguments"),
     }
 }

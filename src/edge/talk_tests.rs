@@ -115,6 +115,17 @@ async fn answer(request: Request<HyperBody>, exchanges: Exchanges, news: News) -
             });
             say(200, "late".to_owned(), Some(exchange))
         }
+        "/too-late" => {
+            let response = say(200, "x".repeat(4_000_000), None);
+            tokio::spawn(async move {
+                while exchange.bytes_out() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                exchange.interim(StatusCode::EARLY_HINTS, &HeaderMap::new());
+                let _ = news.send("hinted".to_owned());
+            });
+            response
+        }
         "/hints" => {
             let mut headers = HeaderMap::new();
             headers.insert("link", "</a.css>".parse().expect("a value"));
@@ -314,8 +325,14 @@ async fn hanging_up_half_way_through_an_upload_is_seen() {
 
 #[tokio::test]
 async fn a_half_closed_client_gets_an_answer_that_is_ready() {
+    // In memory the end is there together with the bytes; on a socket it may come later.
+    let text = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut client, _, _) = memory(Limits::default());
+    client.write_all(text).await.expect("a pipe");
+    client.shutdown().await.expect("a pipe");
+    assert_eq!(bodies(&read_all(&mut client).await), ["/a", "/b"]);
     let (mut client, _, _) = connect(Limits::default()).await;
-    client.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("a socket");
+    client.write_all(text).await.expect("a socket");
     client.shutdown().await.expect("a socket");
     assert_eq!(bodies(&read_all(&mut client).await), ["/a", "/b"]);
 }
@@ -351,6 +368,16 @@ async fn interim_responses_come_first() {
     client.write_all(b"GET /hints HTTP/1.0\r\n\r\n").await.expect("a socket");
     let text = read_all(&mut client).await;
     assert!(!text.contains("103") && text.ends_with("hints false\n"), "{text}");
+}
+
+#[tokio::test]
+async fn interim_responses_never_land_in_an_answer() {
+    let (mut client, _, mut told) = connect(Limits::default()).await;
+    client.write_all(b"GET /too-late HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("a socket");
+    hear(&mut told, "hinted").await;
+    client.write_all(b"GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("a socket");
+    let text = read_all(&mut client).await;
+    assert!(!text.contains("HTTP/1.1 103") && text.ends_with("/next"));
 }
 
 #[tokio::test]

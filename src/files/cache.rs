@@ -17,6 +17,7 @@ use http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use super::buffers::Buffers;
+use super::disks::Disks;
 use super::name::Name;
 use super::open::Identity;
 
@@ -30,6 +31,8 @@ const ENTRIES_MAX: usize = 16 * 1024;
 const ENTRY_OVERHEAD: usize = 2 * 1024;
 /// Answers that are being compressed at one time, some MiB each; more are sent as they are.
 const COMPRESSORS_MAX: usize = 16;
+/// Folders that are being read and shown at one time; others wait.
+const LISTINGS_MAX: usize = 8;
 /// Locks; two workers rarely want the same one.
 const SHARDS: usize = 16;
 
@@ -41,6 +44,8 @@ pub struct Cache {
     next_tree: AtomicU32,
     pub(super) buffers: Arc<Buffers>,
     pub(super) compressors: Arc<Semaphore>,
+    pub(super) listings: Semaphore,
+    pub(super) disks: Disks,
 }
 
 /// A file in memory with the header fields of its answers.
@@ -48,7 +53,8 @@ pub struct Cache {
 pub(super) struct Entry {
     pub name: Name,
     pub identity: Identity,
-    pub octets: Bytes,
+    /// `None` where so far only the header fields were wanted (304, HEAD).
+    pub octets: Option<Bytes>,
     pub answer: Answer,
     /// When the octets were read, or a little before.
     pub read_at: Instant,
@@ -92,6 +98,8 @@ impl Cache {
             next_tree: AtomicU32::new(0),
             buffers: Arc::default(),
             compressors: Arc::new(Semaphore::new(COMPRESSORS_MAX)),
+            listings: Semaphore::new(LISTINGS_MAX),
+            disks: Disks::default(),
         }
     }
 
@@ -110,7 +118,8 @@ impl Cache {
     /// Keeps `entry` under its name, and lets the oldest go where room is short.
     pub(super) fn put(&self, entry: Arc<Entry>) {
         let (key, read_at) = (entry.name.key(), entry.read_at);
-        let weight = entry.octets.len() + 4 * key.len() + ENTRY_OVERHEAD;
+        let octets = entry.octets.as_ref().map_or(0, Bytes::len);
+        let weight = octets + 4 * key.len() + ENTRY_OVERHEAD;
         if weight > self.shard_budget {
             return;
         }
@@ -167,7 +176,7 @@ mod tests {
             strong: true,
             modified: None,
         };
-        Arc::new(Entry { name, identity, octets: vec![0; size].into(), answer, read_at })
+        Arc::new(Entry { name, identity, octets: Some(vec![0; size].into()), answer, read_at })
     }
 
     fn weight(cache: &Cache) -> (usize, usize) {

@@ -82,14 +82,16 @@ async fn whole(tree: &Tree, request: Request<'_>, original: Source, coding: Codi
         Source::Disk(file) => file.name.with_suffix(coding.made(), ""),
         Source::Folder(_) => return send::respond(tree, request, original).await,
     };
-    if let Some(entry) = tree.remembered(&name) {
-        return send::respond_from_memory(request, &entry).map(File::Answer);
+    if let Some(entry) = tree.remembered(&name).filter(|entry| entry.octets.is_some()) {
+        return send::complete(request, &entry).map(File::Answer);
     }
     let Ok(permit) = Arc::clone(&tree.cache.compressors).try_acquire_owned() else {
         return send::respond(tree, request, original).await;
     };
     let (octets, identity, answer, read_at) = match original {
-        Source::Memory(entry) => (entry.octets.clone(), entry.identity, entry.answer.clone(), entry.read_at),
+        Source::Memory(entry) => {
+            (entry.octets.clone().unwrap_or_default(), entry.identity, entry.answer.clone(), entry.read_at)
+        }
         Source::Disk(file) => (file.read(tree).await?, file.identity, file.answer, file.opened_at),
         folder @ Source::Folder(_) => return send::respond(tree, request, folder).await,
     };
@@ -103,16 +105,16 @@ async fn whole(tree: &Tree, request: Request<'_>, original: Source, coding: Codi
     let entry = match made {
         Ok(made) if made.len() < octets.len() => {
             let answer = answer.compressed(coding, Some(made.len() as u64));
-            Entry { name, identity, octets: made, answer, read_at }
+            Entry { name, identity, octets: Some(made), answer, read_at }
         }
         // Noise that calls itself text: remembered as it is, so that nobody tries again.
-        _ => Entry { name, identity, octets, answer, read_at },
+        _ => Entry { name, identity, octets: Some(octets), answer, read_at },
     };
     let entry = Arc::new(entry);
     if keep {
         tree.cache.put(Arc::clone(&entry));
     }
-    send::respond_from_memory(request, &entry).map(File::Answer)
+    send::complete(request, &entry).map(File::Answer)
 }
 
 async fn stream(tree: &Tree, request: Request<'_>, file: OnDisk, coding: Coding) -> Result<File, Failure> {
@@ -127,7 +129,7 @@ async fn stream(tree: &Tree, request: Request<'_>, file: OnDisk, coding: Coding)
         Body::empty()
     } else {
         let span = Span { start: 0, length: file.identity.size };
-        let source = FileStream::new(file.file, Arc::clone(&tree.cache.buffers), vec![Piece::File(span)]);
+        let source = FileStream::new(&file, tree, vec![Piece::File(span)]);
         Body::stream(Compressed { source, state: State::Idle(Encoder::new(coding)), _permit: permit }, None)
     };
     Ok(File::Answer(response(StatusCode::OK, answer.fields, body)))

@@ -8,6 +8,7 @@ mod buffers;
 mod cache;
 mod compress;
 pub mod decide;
+mod disks;
 pub mod encoding;
 mod folder;
 mod listing;
@@ -23,8 +24,9 @@ mod tests;
 mod tree;
 pub mod types;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, RANGE};
@@ -41,8 +43,7 @@ pub use types::Types;
 use encoding::{Accepted, Coding};
 use folder::Folder;
 use name::{Name, hidden};
-use open::Opened;
-use redirect::redirect;
+pub use redirect::redirect;
 use send::{respond, respond_from_memory};
 use source::{Source, source};
 
@@ -100,7 +101,7 @@ pub async fn serve(tree: &Tree, request: Request<'_>) -> Result<Found, Failure> 
 pub async fn not_found_page(tree: &Tree) -> Option<Bytes> {
     let name = tree.name(&[NOT_FOUND_PAGE.as_bytes()]).ok()?;
     match source(tree, &name, &name, None).await.ok()? {
-        Source::Memory(entry) => Some(entry.octets.clone()),
+        Source::Memory(entry) => entry.octets.clone(),
         Source::Disk(file) if file.identity.size <= NOT_FOUND_PAGE_MAX => file.read(tree).await.ok(),
         Source::Disk(_) | Source::Folder(_) => None,
     }
@@ -131,7 +132,7 @@ fn from_memory(tree: &Tree, request: Request<'_>, below: &[u8]) -> Option<Result
     };
     let name = tree.variant(coding.map_or(0, Coding::made), &[below, index]).ok()?;
     let entry = tree.remembered(&name)?;
-    Some(respond_from_memory(request, &entry))
+    respond_from_memory(request, &entry)
 }
 
 async fn from_disk(tree: &Tree, request: Request<'_>, below: &[u8]) -> Result<Found, Failure> {
@@ -164,12 +165,9 @@ async fn find(tree: &Tree, request: Request<'_>, below: &[u8]) -> Result<Found, 
     for index in &tree.options.index {
         let name = tree.name(&[below, index.as_bytes()])?;
         if tree.is_script(index.as_bytes()) {
-            match open::open(&name, tree.options.symlinks).await {
-                Ok(Opened::File(descriptor, _)) => {
-                    tree.allow(descriptor.as_fd(), &name, false)?;
-                    return Ok(Found::Index { file_name: index.clone() });
-                }
-                Ok(Opened::Folder(_)) | Err(Failure { kind: Kind::NotFound, .. }) => continue,
+            match tree.open(&name, None).await {
+                Ok((opened, _)) if !opened.folder => return Ok(Found::Index { file_name: index.clone() }),
+                Ok(_) | Err(Failure { kind: Kind::NotFound, .. }) => continue,
                 Err(failure) => return Err(failure),
             }
         }
@@ -189,7 +187,7 @@ async fn find(tree: &Tree, request: Request<'_>, below: &[u8]) -> Result<Found, 
 /// What a name turned out to be.
 enum File {
     Answer(Response<Body>),
-    Folder(OwnedFd),
+    Folder(Arc<OwnedFd>),
 }
 
 /// Answers with the file called `name`, or with the best of its twins.
@@ -216,7 +214,7 @@ async fn file(tree: &Tree, request: Request<'_>, name: &Name) -> Result<File, Fa
 }
 
 /// The page of an open folder.
-async fn list(tree: &Tree, request: Request<'_>, folder: OwnedFd) -> Result<Response<Body>, Failure> {
+async fn list(tree: &Tree, request: Request<'_>, folder: Arc<OwnedFd>) -> Result<Response<Body>, Failure> {
     let style = tree.options.listing;
     if style == Listing::Off {
         return Err(Failure::new(Kind::NotFound, "a folder without an index, and listings are off"));
@@ -225,17 +223,22 @@ async fn list(tree: &Tree, request: Request<'_>, folder: OwnedFd) -> Result<Resp
     let as_json = style == Listing::Nice
         && accepts(request.headers, "application/json")
         && !accepts(request.headers, "text/html");
+    // Sorting and writing a large folder is work; a crowd asking for it must not fill all memory with pages.
+    let permit = tree.cache.listings.acquire().await;
     let copy = tree.clone();
+    let surrogates = tree.options.surrogates;
     let made = open::on_other_thread(move || {
         let folder = Folder::read(&folder, &copy, style == Listing::Nice)?;
         Ok(match style {
             Listing::Nice if as_json => listing::json(&path, &folder),
             Listing::Nice => listing::nice(&path, &folder),
-            Listing::Off | Listing::Python => listing::python(&path, &folder),
+            Listing::Off | Listing::Python => listing::python(&path, &folder, surrogates),
         })
     });
     let name = tree.name(&[])?;
-    let (mut fields, page) = made.await?.map_err(|error| open::refused(error, &name, tree.options.symlinks))?;
+    let made = made.await;
+    drop(permit);
+    let (mut fields, page) = made?.map_err(|error| open::refused(error, &name, tree.options.symlinks))?;
     fields.insert(CONTENT_LENGTH, page.len().into());
     if style == Listing::Nice {
         tree.vary(&mut fields, true);

@@ -58,13 +58,13 @@ impl Identity {
     }
 }
 
-/// Something that was opened. What it is was asked of the descriptor, not of the name.
+/// A regular file or a folder that was opened. What it is was asked of the descriptor, not of the name.
 #[derive(Debug)]
-pub(super) enum Opened {
-    /// A regular file.
-    File(OwnedFd, Identity),
-    /// A folder; it may be one that can be entered and not read.
-    Folder(OwnedFd),
+pub(super) struct Opened {
+    pub(super) file: Arc<OwnedFd>,
+    pub(super) identity: Identity,
+    /// A folder may be one that can be entered and not read.
+    pub(super) folder: bool,
 }
 
 /// Opens `name` below `root`, reading no disk on this thread.
@@ -92,11 +92,12 @@ fn open_now(name: &Name, symlinks: Symlinks, cached: ResolveFlags) -> Result<Ope
         result => result?,
     };
     let stat = rustix::fs::fstat(&descriptor)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(Opened::File(descriptor, Identity::of(&stat))),
-        FileType::Directory => Ok(Opened::Folder(descriptor)),
-        _ => Err(Errno::NXIO), // as a socket says of itself
-    }
+    let folder = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => false,
+        FileType::Directory => true,
+        _ => return Err(Errno::NXIO), // as a socket says of itself
+    };
+    Ok(Opened { file: Arc::new(descriptor), identity: Identity::of(&stat), folder })
 }
 
 fn resolve(name: &Name, symlinks: Symlinks, flags: OFlags, cached: ResolveFlags) -> Result<OwnedFd, Errno> {
@@ -178,11 +179,12 @@ fn read(
     Ok(done)
 }
 
-/// The whole of a small file, as long as `identity` says, or `None` if the file turned out to be shorter.
-pub(super) async fn read_whole(file: &Arc<OwnedFd>, identity: Identity) -> Result<Option<Vec<u8>>, Errno> {
+/// The whole of a small file, as long as `identity` says, or `None` if the file turned out to be shorter. One that is
+/// not `local` is read on another thread at once.
+pub(super) async fn read_whole(file: &Arc<OwnedFd>, identity: Identity, local: bool) -> Result<Option<Vec<u8>>, Errno> {
     let length = usize::try_from(identity.size).map_err(|_| Errno::NOMEM)?;
     let mut octets = vec![0; length];
-    let done = match read_cached(file, &mut octets, 0) {
+    let done = match if local { read_cached(file, &mut octets, 0) } else { Ok(0) } {
         Ok(done) => done,
         Err(Errno::AGAIN) => 0,
         Err(error) => return Err(error),

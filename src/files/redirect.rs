@@ -11,7 +11,10 @@ use crate::failure::{Failure, Kind};
 
 /// 301 to the same path with a slash. Made from the decoded path, which has no empty segments: it cannot begin with
 /// `//` and name a host (CVE-2021-28861), and a backslash, which browsers take for a slash, is escaped.
-pub(super) fn redirect(tree: &Tree, request: Request<'_>) -> Result<Response<Body>, Failure> {
+///
+/// # Errors
+/// 400 where no header field can hold the path.
+pub fn redirect(tree: &Tree, request: Request<'_>) -> Result<Response<Body>, Failure> {
     let mut location = String::new();
     location.extend(percent_encode(request.path.as_bytes(), IN_PATH));
     location.push('/');

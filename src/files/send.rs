@@ -1,8 +1,5 @@
 //! Sending a file, or the part of it that is asked for.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::RANGE;
 use http::{Method, Response, StatusCode};
@@ -17,18 +14,23 @@ use super::{File, Request, response};
 use crate::body::Body;
 use crate::failure::{Failure, Kind};
 
-/// The answer from memory.
-pub(super) fn respond_from_memory(request: Request<'_>, entry: &Entry) -> Result<Response<Body>, Failure> {
+/// The answer from memory; `None` where octets are asked for that are not there.
+pub(super) fn respond_from_memory(request: Request<'_>, entry: &Entry) -> Option<Result<Response<Body>, Failure>> {
     let Entry { identity, octets, answer, .. } = entry;
-    match plan(request, answer, identity.size)? {
-        Plan::NotModified => Ok(response(StatusCode::NOT_MODIFIED, answer.not_modified.clone(), Body::empty())),
-        Plan::Head => Ok(response(StatusCode::OK, answer.fields.clone(), Body::empty())),
-        Plan::Whole => Ok(response(StatusCode::OK, answer.fields.clone(), Body::whole(octets.clone()))),
-        Plan::Single(span) => {
+    let plan = match plan(request, answer, identity.size) {
+        Ok(plan) => plan,
+        Err(failure) => return Some(Err(failure)),
+    };
+    let (status, fields, body) = match (plan, octets) {
+        (Plan::NotModified, _) => (StatusCode::NOT_MODIFIED, answer.not_modified.clone(), Body::empty()),
+        (Plan::Head, _) => (StatusCode::OK, answer.fields.clone(), Body::empty()),
+        (_, None) => return None,
+        (Plan::Whole, Some(octets)) => (StatusCode::OK, answer.fields.clone(), Body::whole(octets.clone())),
+        (Plan::Single(span), Some(octets)) => {
             let fields = answer.clone().single(span, identity.size);
-            Ok(response(StatusCode::PARTIAL_CONTENT, fields, Body::whole(slice(octets, span))))
+            (StatusCode::PARTIAL_CONTENT, fields, Body::whole(slice(octets, span)))
         }
-        Plan::Several(spans) => {
+        (Plan::Several(spans), Some(octets)) => {
             let (fields, pieces) = answer.clone().several(&spans, identity.size);
             let mut body = Vec::new();
             for piece in pieces {
@@ -37,9 +39,16 @@ pub(super) fn respond_from_memory(request: Request<'_>, entry: &Entry) -> Result
                     Piece::File(span) => body.extend_from_slice(&slice(octets, span)),
                 }
             }
-            Ok(response(StatusCode::PARTIAL_CONTENT, fields, Body::whole(body)))
+            (StatusCode::PARTIAL_CONTENT, fields, Body::whole(body))
         }
-    }
+    };
+    Some(Ok(response(status, fields, body)))
+}
+
+/// The answer from an entry that has its octets.
+pub(super) fn complete(request: Request<'_>, entry: &Entry) -> Result<Response<Body>, Failure> {
+    respond_from_memory(request, entry)
+        .unwrap_or_else(|| Err(Failure::new(Kind::Internal, "a file in memory without its octets")))
 }
 
 /// The octets of a span that [`range`] found to lie inside.
@@ -52,32 +61,38 @@ fn slice(octets: &Bytes, span: Span) -> Bytes {
 /// The answer from wherever the file is.
 pub(super) async fn respond(tree: &Tree, request: Request<'_>, source: Source) -> Result<File, Failure> {
     let file = match source {
-        Source::Memory(entry) => return respond_from_memory(request, &entry).map(File::Answer),
-        Source::Folder(descriptor) => return Ok(File::Folder(descriptor)),
+        Source::Memory(entry) => return complete(request, &entry).map(File::Answer),
+        Source::Folder(folder) => return Ok(File::Folder(folder)),
         Source::Disk(file) => *file,
     };
     let size = file.identity.size;
-    let stream =
-        |file: Arc<OwnedFd>, pieces: Vec<Piece>| FileStream::new(file, Arc::clone(&tree.cache.buffers), pieces);
     let response = match plan(request, &file.answer, size)? {
-        Plan::NotModified => response(StatusCode::NOT_MODIFIED, file.answer.not_modified, Body::empty()),
-        Plan::Head => response(StatusCode::OK, file.answer.fields, Body::empty()),
+        Plan::NotModified => {
+            file.keep(tree, None);
+            response(StatusCode::NOT_MODIFIED, file.answer.not_modified, Body::empty())
+        }
+        Plan::Head => {
+            file.keep(tree, None);
+            response(StatusCode::OK, file.answer.fields, Body::empty())
+        }
         Plan::Whole if size <= cache::FILE_MAX => {
             let octets = file.read(tree).await?;
             response(StatusCode::OK, file.answer.fields, Body::whole(octets))
         }
         Plan::Whole => {
             let pieces = vec![Piece::File(Span { start: 0, length: size })];
-            response(StatusCode::OK, file.answer.fields, Body::stream(stream(file.file, pieces), Some(size)))
+            let body = Body::stream(FileStream::new(&file, tree, pieces), Some(size));
+            response(StatusCode::OK, file.answer.fields, body)
         }
         Plan::Single(span) => {
-            let body = Body::stream(stream(file.file, vec![Piece::File(span)]), Some(span.length));
+            let body = Body::stream(FileStream::new(&file, tree, vec![Piece::File(span)]), Some(span.length));
             response(StatusCode::PARTIAL_CONTENT, file.answer.single(span, size), body)
         }
         Plan::Several(spans) => {
-            let (fields, pieces) = file.answer.several(&spans, size);
+            let (fields, pieces) = file.answer.clone().several(&spans, size);
             let length = pieces.iter().map(Piece::length).sum();
-            response(StatusCode::PARTIAL_CONTENT, fields, Body::stream(stream(file.file, pieces), Some(length)))
+            let body = Body::stream(FileStream::new(&file, tree, pieces), Some(length));
+            response(StatusCode::PARTIAL_CONTENT, fields, body)
         }
     };
     Ok(File::Answer(response))

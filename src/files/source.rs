@@ -1,6 +1,6 @@
 //! Where the octets of an answer come from.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -18,7 +18,7 @@ use crate::failure::{Failure, Kind};
 pub(super) enum Source {
     Memory(Arc<Entry>),
     Disk(Box<OnDisk>),
-    Folder(OwnedFd),
+    Folder(Arc<OwnedFd>),
 }
 
 /// A file that was opened for this request.
@@ -28,6 +28,8 @@ pub(super) struct OnDisk {
     pub file: Arc<OwnedFd>,
     pub identity: Identity,
     pub answer: Answer,
+    /// See [`Disks`](super::disks::Disks).
+    pub local: bool,
     /// Before the opening; an entry made of this file ages from here.
     pub opened_at: Instant,
 }
@@ -52,45 +54,46 @@ pub(super) async fn source(
     original: &Name,
     coding: Option<Coding>,
 ) -> Result<Source, Failure> {
-    if let Some(entry) = tree.remembered(name) {
+    if let Some(entry) = tree.remembered(name).filter(|entry| entry.octets.is_some()) {
         return Ok(Source::Memory(entry));
     }
     let (opened_at, now) = (Instant::now(), SystemTime::now());
-    match open::open(name, tree.options.symlinks).await? {
-        Opened::Folder(descriptor) => {
-            tree.allow(descriptor.as_fd(), name, false)?;
-            Ok(Source::Folder(descriptor))
-        }
-        Opened::File(descriptor, identity) => {
-            tree.allow(descriptor.as_fd(), original, true)?;
-            let options = &tree.options;
-            let kind = tree.types.of(original.last(), options.default_type.as_ref(), options.charset.as_deref());
-            let answer = Answer::new(tree, &identity, kind, coding, now);
-            let file = Arc::new(descriptor);
-            Ok(Source::Disk(Box::new(OnDisk { name: name.clone(), file, identity, answer, opened_at })))
-        }
+    let (Opened { file, identity, folder }, local) = tree.open(name, Some(original)).await?;
+    if folder {
+        return Ok(Source::Folder(file));
     }
+    let options = &tree.options;
+    let kind = tree.types.of(original.last(), options.default_type.as_ref(), options.charset.as_deref());
+    let answer = Answer::new(tree, &identity, kind, coding, now);
+    Ok(Source::Disk(Box::new(OnDisk { name: name.clone(), file, identity, answer, local, opened_at })))
 }
 
 impl OnDisk {
     /// Reads a small file whole, and keeps it if it has been left alone for a while.
     pub(super) async fn read(&self, tree: &Tree) -> Result<Bytes, Failure> {
-        let octets = open::read_whole(&self.file, self.identity).await;
+        let octets = open::read_whole(&self.file, self.identity, self.local).await;
         let octets = octets.map_err(|error| open::refused(error, &self.name, tree.options.symlinks))?;
         let octets = Bytes::from(octets.ok_or_else(|| {
             Failure::new(Kind::Internal, format!("{}: became shorter while it was read", self.name.shown()))
         })?);
         // A change during the reading is in the times of the open file, or, with a coarse clock, keeps it unsettled.
         let after = rustix::fs::fstat(&self.file).map(|stat| Identity::of(&stat));
-        if self.answer.strong && after == Ok(self.identity) {
+        if after == Ok(self.identity) {
+            self.keep(tree, Some(octets.clone()));
+        }
+        Ok(octets)
+    }
+
+    /// Keeps what is known of the file, if it has been left alone for a while.
+    pub(super) fn keep(&self, tree: &Tree, octets: Option<Bytes>) {
+        if self.answer.strong && self.local {
             tree.cache.put(Arc::new(Entry {
                 name: self.name.clone(),
                 identity: self.identity,
-                octets: octets.clone(),
+                octets,
                 answer: self.answer.clone(),
                 read_at: self.opened_at,
             }));
         }
-        Ok(octets)
     }
 }

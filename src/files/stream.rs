@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use super::buffers::{Buffer, Buffers};
 use super::open::{read_cached, read_waiting};
 use super::range::Span;
+use super::source::OnDisk;
+use super::tree::Tree;
 use crate::body::Stream;
 
 /// What is sent next.
@@ -30,22 +32,25 @@ pub(super) enum Piece {
 /// A file that became shorter ends in an error: the length was promised, and made-up octets would be a lie.
 pub(super) struct FileStream {
     file: Arc<OwnedFd>,
+    /// Whether the page cache may be asked on the spot.
+    local: bool,
     buffers: Arc<Buffers>,
     pieces: VecDeque<Piece>,
     reading: Option<JoinHandle<Result<(Buffer, usize), Errno>>>,
 }
 
 impl FileStream {
-    pub(super) fn new(file: Arc<OwnedFd>, buffers: Arc<Buffers>, pieces: impl Into<VecDeque<Piece>>) -> Self {
-        Self { file, buffers, pieces: pieces.into(), reading: None }
+    pub(super) fn new(file: &OnDisk, tree: &Tree, pieces: Vec<Piece>) -> Self {
+        let buffers = Arc::clone(&tree.cache.buffers);
+        Self { file: Arc::clone(&file.file), local: file.local, buffers, pieces: pieces.into(), reading: None }
     }
 
     fn read_span(&mut self, context: &mut Context<'_>, span: Span) -> Poll<Result<(Buffer, usize), Errno>> {
         if self.reading.is_none() {
             let mut buffer = self.buffers.take();
-            match read_cached(&*self.file, buffer.room(span.length), span.start) {
-                Err(Errno::AGAIN) => {}
-                result => return Poll::Ready(result.map(|count| (buffer, count))),
+            match self.local.then(|| read_cached(&*self.file, buffer.room(span.length), span.start)) {
+                None | Some(Err(Errno::AGAIN)) => {}
+                Some(result) => return Poll::Ready(result.map(|count| (buffer, count))),
             }
             let file = Arc::clone(&self.file);
             self.reading = Some(tokio::task::spawn_blocking(move || {

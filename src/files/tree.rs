@@ -1,6 +1,6 @@
 //! A tree of files: what may be seen of it, and how.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::cache::{Cache, Entry};
 use super::name::{Name, is_script, last};
-use super::open;
+use super::open::{self, Opened};
 use super::types::Types;
 use crate::failure::{Failure, Kind};
 
@@ -62,6 +62,12 @@ pub struct Options {
     pub charset: Option<String>,
     /// Fields for every answer, such as `Cache-Control`. They come after ours and replace them.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether browsers are told to believe the type (`X-Content-Type-Options: nosniff`). Old trees with wrong types need
+    /// them not to.
+    pub nosniff: bool,
+    /// Whether links in Python's listing write octets that are not UTF-8 as Python does, as encoded surrogates;
+    /// [`Escapes::Python`](crate::path::Escapes) reads them.
+    pub surrogates: bool,
     /// Whether `NAME.br`, `NAME.zst` and `NAME.gz` are sent in place of `NAME` to those who can read them, unless
     /// they are older than `NAME`.
     pub precompressed: bool,
@@ -88,6 +94,8 @@ impl Options {
             default_type: None,
             charset: Some("utf-8".to_owned()),
             headers: Vec::new(),
+            nosniff: true,
+            surrogates: false,
             precompressed: false,
             compress: false,
             spa_fallback: None,
@@ -142,7 +150,9 @@ impl Tree {
 
     /// Adds the fields that every answer of this tree has.
     pub(super) fn finish(&self, fields: &mut HeaderMap) {
-        fields.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if self.options.nosniff {
+            fields.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        }
         for (name, value) in &self.options.headers {
             fields.insert(name, value.clone());
         }
@@ -162,18 +172,33 @@ impl Tree {
         is_script(name, &self.options.script_suffixes)
     }
 
-    /// Refuses what was opened as `name` if it lies in an excluded folder, or is a script whose text is asked for.
+    /// Opens `name`, unless it lies in an excluded folder, or is a script that is to be shown as text under
+    /// `shown_as`. With the file comes whether it lies on a local disk (see [`Disks`](super::disks::Disks)).
+    pub(super) async fn open(&self, name: &Name, shown_as: Option<&Name>) -> Result<(Opened, bool), Failure> {
+        let opened = open::open(name, self.options.symlinks).await?;
+        let local = self.cache.disks.local(opened.identity.device, &opened.file).await;
+        let as_text = shown_as.filter(|_| !opened.folder && !self.options.script_suffixes.is_empty());
+        if as_text.is_some_and(|name| self.is_script(name.last())) {
+            return Err(script_text(name));
+        }
+        let check_suffix = as_text.is_some();
+        if !check_suffix && self.options.excluded.is_empty() {
+            return Ok((opened, local));
+        }
+        if local {
+            self.allow_place(&opened.file, name, check_suffix)?;
+        } else {
+            let (tree, file, name) = (self.clone(), Arc::clone(&opened.file), name.clone());
+            open::on_other_thread(move || tree.allow_place(&file, &name, check_suffix)).await??;
+        }
+        Ok((opened, local))
+    }
+
+    /// Refuses a file by the place where it lies.
     ///
     /// The folders are asked of the open file and told apart by device and inode, so that neither links, nor bind
     /// mounts, nor a file system that ignores case can rename a script folder into something harmless.
-    pub(super) fn allow(&self, file: BorrowedFd<'_>, name: &Name, as_text: bool) -> Result<(), Failure> {
-        let check_suffix = as_text && !self.options.script_suffixes.is_empty();
-        if check_suffix && self.is_script(name.last()) {
-            return Err(script_text(name));
-        }
-        if !check_suffix && self.options.excluded.is_empty() {
-            return Ok(());
-        }
+    fn allow_place(&self, file: &OwnedFd, name: &Name, check_suffix: bool) -> Result<(), Failure> {
         for _ in 0..MOVE_TRIES {
             let place = rustix::fs::readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new());
             let place = place.map_err(|error| {

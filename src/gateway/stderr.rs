@@ -1,6 +1,7 @@
 //! A script's standard error: read at once, logged line by line, never a reason to block.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, BytesMut};
@@ -33,12 +34,21 @@ impl Tail {
     }
 }
 
-/// Reads until every writer has closed.
-pub(super) async fn log(mut pipe: Reader, context: Arc<Context>, tail: Tail) {
+/// Reads until every writer has closed. `leader` is the process, which may be heard of later than its first words.
+pub(super) async fn log(
+    mut pipe: Reader,
+    leader: impl Future<Output = Option<i32>>,
+    context: Arc<Context>,
+    tail: Tail,
+) {
+    let mut leader = Some(Box::pin(leader));
     let mut buffer = BytesMut::new();
     let mut left = LOGGED;
     let mut passed_over = 0usize;
     while let Ok(1..) = pipe.read(&mut buffer).await {
+        if let Some(leader) = leader.take() {
+            context.pid.store(leader.await.unwrap_or_default(), Ordering::Relaxed);
+        }
         while let Some(end) = line_end(&buffer, false) {
             take(&mut buffer, end, &context, &tail, &mut left, &mut passed_over);
         }

@@ -214,6 +214,15 @@ impl Child {
         self.state.borrow().pid
     }
 
+    /// What [`Child::pid`] will tell, as a future of its own; `None` where nothing was started.
+    pub fn leader(&self) -> impl Future<Output = Option<i32>> + Send + use<> {
+        let mut state = self.state.clone();
+        async move {
+            let told = state.wait_for(|state| state.pid.is_some() || state.ending.is_some()).await;
+            told.ok().and_then(|state| state.pid)
+        }
+    }
+
     /// Waits for the leader to end; after [`Child::end`], for everything of the job to be gone. May be called again.
     pub async fn wait(&mut self) -> Ending {
         // The sender is dropped only after the ending has been told.

@@ -52,3 +52,22 @@ async fn a_fresh_file_is_not_kept() {
         assert!(answered.field(ETAG).starts_with("W/"));
     }
 }
+
+#[tokio::test]
+async fn the_fields_are_kept_without_the_octets() {
+    let site = Site::new();
+    let path = site.write("a", "old");
+    let tree = site.tree();
+    settle(&path).await;
+    let name = tree.name(&[b"a"]).unwrap();
+    for fields in [&[(IF_NONE_MATCH, "*")][..], &[]] {
+        for method in [Method::HEAD, Method::GET] {
+            let answered = ask(&tree, method.clone(), "/a", fields).await.unwrap();
+            assert_eq!(answered.status, if fields.is_empty() { 200 } else { 304 });
+            assert_eq!(answered.text(), if fields.is_empty() && method == Method::GET { "old" } else { "" });
+            assert!(tree.remembered(&name).is_some());
+        }
+    }
+    fs::write(&path, "changed").unwrap();
+    assert_eq!(ask(&tree, Method::HEAD, "/a", &[]).await.unwrap().field(CONTENT_LENGTH), "7");
+}
