@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::access_log::LogFile;
@@ -16,6 +16,24 @@ pub(super) struct Drain {
     begin: Arc<watch::Sender<bool>>,
     open: Arc<watch::Sender<usize>>,
     deadline: Duration,
+}
+
+/// The signals a server acts upon.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on none of them ends the process by itself; to be called before anybody is told that the server is up.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// One open connection.
@@ -47,10 +65,8 @@ impl Drain {
     }
 
     /// Waits for a signal, then for the connections, up to the deadline or a second signal.
-    pub(super) async fn until_over(&self, log: &LogFile) -> io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
+    pub(super) async fn until_over(&self, signals: Signals, log: &LogFile) {
+        let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
@@ -71,6 +87,5 @@ impl Drain {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::config::{Config, Flags};
 use crate::logging;
 use crate::spawner::Nursery;
 
-use drain::Drain;
+use drain::{Drain, Signals};
 use listener::Listener;
 
 /// The application as it is now; a reload puts another in its place.
@@ -60,13 +60,14 @@ pub fn run(_flags: Flags, config: Config) -> io::Result<()> {
 async fn serve(config: Config, nursery: Nursery, bound: Vec<listener::Bound>, log: Arc<LogFile>) -> io::Result<()> {
     let spawner = nursery.attach()?;
     let listeners: Vec<Listener> = bound.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
+    let signals = Signals::listen()?;
     announce(&config, &listeners)?;
     let drain = Drain::new(config.limits.drain);
     let current = Current::new(App::new(config, spawner.clone(), log.clone()));
     for listener in listeners {
         tokio::spawn(accept::run(listener, current.clone(), drain.clone()));
     }
-    drain.until_over(&log).await?;
+    drain.until_over(signals, &log).await;
     spawner.shutdown().await;
     Ok(())
 }
