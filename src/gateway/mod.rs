@@ -209,7 +209,7 @@ pub async fn converse(spawner: &Spawner, settings: &Settings, call: Call) -> Res
     let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin: Some(stdin), stdout, stderr: Some(script_stderr) }).await?;
-    tokio::spawn(stderr::log(stderr, call.context.clone(), Tail::default()));
+    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone(), Tail::default()));
     Ok(Conversation { stdin: ours_in, stdout: ours_out, child, context: call.context, permit: call.permit })
 }
 
