@@ -205,6 +205,7 @@ pub fn call(
     let (script_name, path_info) = path.as_bytes().split_at(script.name_length.min(path.as_bytes().len()));
     let document_root = app.config.document_root.as_os_str().as_bytes();
     let translated = (!path_info.is_empty()).then(|| [document_root, path_info].concat());
+    let script_name = scripts.script_name.as_deref().unwrap_or(script_name);
     let server_name = server_name(app, arrival);
     let from = asking.redirected_from.map(|target| (path_of(target), query_of(target).unwrap_or_default()));
     let claimed = settings.python.then(|| compat::claimed_user(&arrival.parts.headers)).flatten();
@@ -241,7 +242,8 @@ pub fn call(
     let reads = matches!(*asking.method, Method::GET | Method::HEAD);
     let arguments = script::arguments(settings.isindex, reads, query);
     let command = script.command([scripts.arguments.clone(), arguments].concat());
-    let folder = if settings.python { settings.server_directory.as_path() } else { script.folder() };
+    let own = if settings.python { settings.server_directory.as_path() } else { script.folder() };
+    let folder = scripts.folder.as_deref().unwrap_or(own);
     let folder = CString::new(folder.as_os_str().as_bytes()).ok();
     let (Some(command), Some(folder)) = (command, folder) else {
         return Err(Failure::new(Kind::Internal, "a NUL in a file name"));
