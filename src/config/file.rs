@@ -24,6 +24,7 @@ pub(super) struct File {
     pub(super) state_directory: Option<PathBuf>,
     pub(super) python_compat: Option<bool>,
     pub(super) explain: Option<bool>,
+    pub(super) default_routes: Option<bool>,
     pub(super) document_root: Option<PathBuf>,
     pub(super) files: FileKeys,
     pub(super) scripts: ScriptKeys,
@@ -93,6 +94,9 @@ pub(super) struct ScriptKeys {
     pub(super) ping: Option<Duration>,
     pub(super) speaks: Option<Speaks>,
     pub(super) arguments: Option<Vec<String>>,
+    pub(super) console: Option<bool>,
+    pub(super) script_name: Option<String>,
+    pub(super) folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +136,7 @@ pub(super) struct RouteKeys {
     pub(super) files: Option<PathBuf>,
     pub(super) redirect: Option<String>,
     pub(super) status: Option<u64>,
+    pub(super) for_upgrades: Option<bool>,
     pub(super) auth: Option<AuthKeys>,
     pub(super) file_keys: FileKeys,
     pub(super) script_keys: ScriptKeys,
@@ -171,6 +176,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
         state_directory: top.path("state-directory"),
         python_compat: top.boolean("python-compat"),
         explain: top.word("explain", &[("off", false), ("loopback", true)]),
+        default_routes: top.boolean("default-routes"),
         document_root: top.path("document-root"),
         files: file_keys(top),
         scripts: top.table("scripts", script_keys).unwrap_or_default(),
@@ -232,6 +238,7 @@ fn route(keys: &mut Section<'_, '_>, place: String) -> RouteKeys {
         files: keys.path("files"),
         redirect: keys.string("redirect"),
         status: keys.integer("status"),
+        for_upgrades: keys.boolean("for-upgrades"),
         auth: keys.table("auth", |auth| AuthKeys {
             realm: auth.string("realm"),
             file: auth.path("file"),
@@ -301,5 +308,8 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         ping: keys.duration("ping"),
         speaks: keys.word("speaks", &[("cgi", Speaks::Cgi), ("websocket", Speaks::WebSocket), ("hub", Speaks::Hub)]),
         arguments: keys.strings("arguments"),
+        console: keys.boolean("console"),
+        script_name: keys.string("script-name"),
+        folder: keys.path("folder"),
     }
 }
