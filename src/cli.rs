@@ -28,6 +28,11 @@ enum Command {
     Run(crate::rehearse::Run),
     /// Print the variables that a script would see
     Env(crate::rehearse::Env),
+    /// Print the resolved configuration, every value with where it came from
+    Config {
+        #[command(flatten)]
+        serve: Serve,
+    },
     /// Find a request in the log by its id
     Why(crate::why::Why),
     /// Print a completion script for a shell
@@ -115,6 +120,8 @@ pub enum Action {
     Run(crate::rehearse::Run),
     /// `cgiserve env`.
     Env(crate::rehearse::Env),
+    /// `cgiserve config`.
+    Config(Box<Flags>),
     /// `cgiserve why`.
     Why(crate::why::Why),
 }
@@ -138,6 +145,7 @@ impl Cli {
             Some(Command::Check(check)) => Action::Check(check),
             Some(Command::Run(run)) => Action::Run(run),
             Some(Command::Env(env)) => Action::Env(env),
+            Some(Command::Config { serve }) => Action::Config(Box::new(serve.flags())),
             Some(Command::Why(why)) => Action::Why(why),
             Some(Command::Ws { arguments }) => Action::WebSocketd(arguments),
             None => Action::Serve(Box::new(self.serve.flags())),

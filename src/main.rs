@@ -27,6 +27,18 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        Action::Config(flags) => {
+            return match config::resolve(&flags) {
+                Ok(config) => {
+                    let _ = write!(std::io::stdout(), "{}", config::show(&flags, &config));
+                    ExitCode::SUCCESS
+                }
+                Err(problems) => {
+                    let _ = writeln!(std::io::stderr(), "{problems}");
+                    ExitCode::from(2)
+                }
+            };
+        }
         Action::Check(check) => return check.perform(),
         Action::Run(run) => return run.perform(),
         Action::Env(env) => return env.perform(),
