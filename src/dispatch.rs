@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use crate::app::App;
 use crate::body::Body;
 use crate::builtin;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::edge::{Exchange, Fault};
 use crate::failure::{Blame, Failure, Kind};
@@ -18,6 +19,7 @@ use crate::reply::{self, Voice};
 use crate::route::{self, Files, Match, Pattern, Route, Target};
 use crate::scripts::{self, Asking, Outcome};
 use crate::ticket::Ticket;
+use crate::websocket;
 
 /// How often a script may send a request elsewhere on this server (Apache's number).
 const HOPS: usize = 10;
@@ -45,18 +47,8 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
 }
 
 fn ticket(app: &Arc<App>, arrival: &Arrival, refused: bool) -> Ticket {
-    let line = if refused {
-        arrival.target.clone()
-    } else {
-        let version = match arrival.parts.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2.0",
-            _ => "HTTP/1.1",
-        };
-        let method = arrival.parts.method.as_str().as_bytes();
-        Bytes::from([method, b" ", &arrival.target, b" ", version.as_bytes()].concat())
-    };
-    Ticket::new(app.clone(), arrival.connection.peer, line, &arrival.parts.headers, arrival.id.clone())
+    let Arrival { parts, target, id, .. } = arrival;
+    Ticket::new(app.clone(), arrival.connection.peer, parts, target, refused, id)
 }
 
 /// Host, method, path, route, credentials, target: each may end the request.
@@ -104,7 +96,8 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
 /// What does not depend on the path.
 fn admit_head(app: &App, arrival: &Arrival) -> Result<(), Failure> {
     let headers = &arrival.parts.headers;
-    if matches!(arrival.parts.method.as_str(), "TRACE" | "CONNECT" | "TRACK") {
+    let tunnel = arrival.parts.method == Method::CONNECT && !websocket::is_asked(&arrival.parts);
+    if tunnel || matches!(arrival.parts.method.as_str(), "TRACE" | "TRACK") {
         return Err(Failure::method_not_allowed(&arrival.parts.method, "GET, HEAD, POST, OPTIONS"));
     }
     if headers.get(EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -143,6 +136,10 @@ async fn serve(
     path: &UrlPath,
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
+    if app.config.python && !matches!(found.route.target, Target::Builtin(_)) {
+        let script = matches!(found.route.target, Target::Scripts(_) | Target::Script(_));
+        compat::admit_method(asking.method, script)?;
+    }
     match &found.route.target {
         Target::Builtin(endpoint) => match builtin::answer(*endpoint, asking.method, &app.processes).await? {
             Some(response) => Ok(Outcome::Response(response)),
@@ -183,18 +180,25 @@ async fn serve_files(
     if *asking.method == Method::POST && builtin::is_json(&arrival.parts.headers) {
         return process_input(arrival).await;
     }
+    let python = app.config.python.then(|| compat::conditions(&arrival.parts.headers));
     let request = files::Request {
         method: asking.method,
         path,
         from: found.from,
         query: query_of(asking.target),
-        headers: &arrival.parts.headers,
+        headers: python.as_ref().unwrap_or(&arrival.parts.headers),
     };
     if route::lacks_slash(&app.config.routes, path) {
         return Ok(Outcome::Response(files::redirect(&files.tree, request)?));
     }
     match files::serve(&files.tree, request).await? {
-        files::Found::Response(response) => Ok(Outcome::Response(response)),
+        files::Found::Response(mut response) => {
+            if app.config.python && response.status() == StatusCode::MOVED_PERMANENTLY {
+                let written = arrival.other_form.as_deref().unwrap_or(asking.target);
+                compat::redirect_as_written(response.headers_mut(), written);
+            }
+            Ok(Outcome::Response(response))
+        }
         files::Found::Index { file_name } => {
             let index =
                 UrlPath::parse(&percent_encode(&[path.as_bytes(), file_name.as_bytes()].concat()), app.config.escapes)?;

@@ -1,5 +1,6 @@
 //! What answers a path: pure, decided from the path alone.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,6 +63,10 @@ pub struct Scripts {
     pub admission: Arc<Admission>,
     /// How their WebSockets speak.
     pub websocket: crate::websocket::Settings,
+    /// How they are spoken to, whatever their names say.
+    pub speaks: Option<crate::websocket::Speaks>,
+    /// Arguments in front of those from the query.
+    pub arguments: Vec<CString>,
 }
 
 /// The files of a route.

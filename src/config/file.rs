@@ -9,6 +9,7 @@ use super::problem::{ConfigError, Problem};
 use super::section::{Section, Source};
 use crate::access_log::Format;
 use crate::files::{Listing, Symlinks};
+use crate::websocket::Speaks;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub(super) struct File {
     pub(super) directory: Option<PathBuf>,
     pub(super) bind: Option<Vec<String>>,
     pub(super) port: Option<u64>,
+    pub(super) socket_mode: Option<u64>,
     pub(super) server_name: Option<String>,
     pub(super) hosts: Option<Vec<String>>,
     pub(super) user: Option<String>,
@@ -88,6 +90,8 @@ pub(super) struct ScriptKeys {
     pub(super) framing: Option<String>,
     pub(super) max_message: Option<u64>,
     pub(super) ping: Option<Duration>,
+    pub(super) speaks: Option<Speaks>,
+    pub(super) arguments: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +118,7 @@ pub(super) struct LimitKeys {
     pub(super) drain: Option<Duration>,
     pub(super) max_running: Option<u64>,
     pub(super) queue: Option<u64>,
+    pub(super) websockets: Option<u64>,
     pub(super) spawners: Option<u64>,
 }
 
@@ -158,6 +163,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
         directory: top.path("directory"),
         bind: top.strings("bind"),
         port: top.integer("port"),
+        socket_mode: top.integer("socket-mode"),
         server_name: top.string("server-name"),
         hosts: top.strings("hosts"),
         user: top.string("user"),
@@ -207,6 +213,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
                 drain: limits.duration("drain"),
                 max_running: limits.integer("max-running"),
                 queue: limits.integer("queue"),
+                websockets: limits.integer("websockets"),
                 spawners: limits.integer("spawners"),
             })
             .unwrap_or_default(),
@@ -290,5 +297,7 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         framing: keys.string("framing"),
         max_message: keys.size("max-message"),
         ping: keys.duration("ping"),
+        speaks: keys.word("speaks", &[("cgi", Speaks::Cgi), ("websocket", Speaks::WebSocket), ("hub", Speaks::Hub)]),
+        arguments: keys.strings("arguments"),
     }
 }

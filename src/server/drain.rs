@@ -7,18 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::access_log::LogFile;
-
-/// Tells connections that the server is going, and knows how many there still are.
-#[derive(Clone)]
-pub(super) struct Drain {
-    begun: watch::Receiver<bool>,
-    begin: Arc<watch::Sender<bool>>,
-    open: Arc<watch::Sender<usize>>,
-    deadline: Duration,
-}
-
-/// The signals a server acts upon.
+/// The signals that mean something to a server.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -26,7 +15,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on none of them ends the process by itself; to be called before anybody is told that the server is up.
+    /// From now on they no longer kill the process.
+    ///
+    /// # Errors
+    /// What the system says.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -34,6 +26,46 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
         })
     }
+
+    /// Waits for SIGTERM or SIGINT, and does `reload` for each SIGHUP.
+    pub(super) async fn until_end(&mut self, mut reload: impl AsyncFnMut()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => {
+                    // Python's words, on standard output.
+                    let _ = writeln!(io::stdout(), "\nKeyboard interrupt received, exiting.");
+                    return;
+                }
+                _ = self.hang_up.recv() => reload().await,
+            }
+        }
+    }
+
+    /// Waits for one more.
+    pub(super) async fn again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Tells connections that the server is going, and knows how many there still are.
+#[derive(Clone)]
+pub(super) struct Drain {
+    begun: watch::Receiver<bool>,
+    begin: Arc<watch::Sender<bool>>,
+    open: Arc<watch::Sender<usize>>,
+}
+
+/// How draining came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Every connection is closed, or had the time to.
+    InTime,
+    /// A second signal: at once.
+    AtOnce,
 }
 
 /// One open connection.
@@ -46,9 +78,14 @@ impl Drop for Place {
 }
 
 impl Drain {
-    pub(super) fn new(deadline: Duration) -> Self {
+    pub(super) fn new() -> Self {
         let (begin, begun) = watch::channel(false);
-        Self { begun, begin: Arc::new(begin), open: Arc::new(watch::channel(0).0), deadline }
+        Self { begun, begin: Arc::new(begin), open: Arc::new(watch::channel(0).0) }
+    }
+
+    /// Turns true when the server begins to go.
+    pub(super) fn signal(&self) -> watch::Receiver<bool> {
+        self.begun.clone()
     }
 
     /// Resolves when the server begins to go.
@@ -64,28 +101,22 @@ impl Drain {
         Place(self.open.clone())
     }
 
-    /// Waits for a signal, then for the connections, up to the deadline or a second signal.
-    pub(super) async fn until_over(&self, signals: Signals, log: &LogFile) {
-        let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => {
-                    // Python's words, on standard output.
-                    let _ = writeln!(io::stdout(), "\nKeyboard interrupt received, exiting.");
-                    break;
-                }
-                _ = hang_up.recv() => log.reopen(),
-            }
-        }
-        tracing::info!(open = *self.open.borrow(), "draining: no new connections");
-        let _ = self.begin.send(true);
+    /// Tells every connection to come to its end, and waits for them up to `deadline` or a second signal.
+    pub(super) async fn run(&self, signals: &mut Signals, deadline: Duration) -> Ending {
         let mut open = self.open.subscribe();
+        let connections = *self.open.borrow();
+        tracing::info!(connections, ?deadline, "draining: no new connections; waiting for those there are");
+        let _ = self.begin.send(true);
         tokio::select! {
-            _ = open.wait_for(|open| *open == 0) => {}
-            () = tokio::time::sleep(self.deadline) => tracing::warn!(open = *self.open.borrow(), "draining took too long"),
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = open.wait_for(|open| *open == 0) => Ending::InTime,
+            () = tokio::time::sleep(deadline) => {
+                tracing::warn!(connections = *self.open.borrow(), "draining: the time is up, the rest is cut off");
+                Ending::InTime
+            }
+            () = signals.again() => {
+                tracing::warn!(connections = *self.open.borrow(), "draining: a second signal, everything ends at once");
+                Ending::AtOnce
+            }
         }
     }
 }
