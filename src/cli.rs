@@ -29,6 +29,13 @@ enum Command {
     },
     /// Print the manual page
     Man,
+    /// Make a command that reads and writes lines a WebSocket server, by websocketd's command line
+    #[command(disable_help_flag = true)]
+    Ws {
+        /// As websocketd takes them; --help tells them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,6 +97,8 @@ enum LogFormat {
 pub enum Action {
     /// Serve.
     Serve(Box<Flags>),
+    /// Serve WebSockets as websocketd's command line says.
+    WebSocketd(Vec<String>),
     /// Print this and be done.
     Print(Vec<u8>),
 }
@@ -110,6 +119,7 @@ impl Cli {
                 let _ = page.render(&mut text);
                 Action::Print(text)
             }
+            Some(Command::Ws { arguments }) => Action::WebSocketd(arguments),
             None => Action::Serve(Box::new(self.serve.flags())),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::App;
 use crate::body::Body;
@@ -59,7 +59,7 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
     let mut redirected_from: Option<Bytes> = None;
     for _ in 0..=HOPS {
         let path = UrlPath::parse(path_of(&target), app.config.escapes)?;
-        let Some(found) = route::find(&app.config.routes, &path) else {
+        let Some(found) = route::find(&app.config.routes, &path, websocket::is_asked(&arrival.parts)) else {
             return Err(Failure::new(Kind::NotFound, "no route"));
         };
         let user = credentials(found.route, &arrival.parts.headers).await?;
@@ -151,8 +151,16 @@ async fn serve(
                 Pattern::Suffix(_, suffix) => Some(suffix.as_slice()),
                 _ => None,
             };
-            let script = scripts::find(programs, path, found.from, suffix, false)?;
-            scripts::run(app, programs, &script, path, arrival, asking).await
+            match scripts::find(programs, path, found.from, suffix, false) {
+                Ok(script) => scripts::run(app, programs, &script, path, arrival, asking).await,
+                Err(failure) => match (failure.kind, route::files_beside(&app.config.routes, found.route)) {
+                    (Kind::NoSuchScript | Kind::ScriptNotAFile, Some((route, files))) => {
+                        let beside = Match { route, from: found.from };
+                        serve_files(app, arrival, &beside, files, path, asking).await
+                    }
+                    _ => Err(failure),
+                },
+            }
         }
         Target::Script(programs) => {
             let mut script = scripts::find(programs, path, found.from, None, true)?;
@@ -202,7 +210,7 @@ async fn serve_files(
         files::Found::Index { file_name } => {
             let index =
                 UrlPath::parse(&percent_encode(&[path.as_bytes(), file_name.as_bytes()].concat()), app.config.escapes)?;
-            let found = route::find(&app.config.routes, &index);
+            let found = route::find(&app.config.routes, &index, false);
             // A program in the place of an index file; another folder's index it cannot be.
             let found = found.filter(|found| matches!(found.route.target, Target::Scripts(_)));
             let found =

@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod logging;
+pub mod websocketd;
 
 pub mod app;
 pub mod server;

@@ -26,6 +26,9 @@ use crate::websocket;
 
 /// How long an answer whose end is not in sight yet is held back so that it may go out whole; then it streams.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// The same for a redirect: its body is seldom more than nothing, and there are clients that wait for the end of one
+/// without a length.
+const PATIENCE_WITH_REDIRECT: Duration = Duration::from_secs(1);
 /// Largest answer that goes out whole, octets.
 const WHOLE: usize = 256 << 10;
 
@@ -202,6 +205,7 @@ pub fn call(
     let (script_name, path_info) = path.as_bytes().split_at(script.name_length.min(path.as_bytes().len()));
     let document_root = app.config.document_root.as_os_str().as_bytes();
     let translated = (!path_info.is_empty()).then(|| [document_root, path_info].concat());
+    let script_name = scripts.script_name.as_deref().unwrap_or(script_name);
     let server_name = server_name(app, arrival);
     let from = asking.redirected_from.map(|target| (path_of(target), query_of(target).unwrap_or_default()));
     let claimed = settings.python.then(|| compat::claimed_user(&arrival.parts.headers)).flatten();
@@ -238,7 +242,8 @@ pub fn call(
     let reads = matches!(*asking.method, Method::GET | Method::HEAD);
     let arguments = script::arguments(settings.isindex, reads, query);
     let command = script.command([scripts.arguments.clone(), arguments].concat());
-    let folder = if settings.python { settings.server_directory.as_path() } else { script.folder() };
+    let own = if settings.python { settings.server_directory.as_path() } else { script.folder() };
+    let folder = scripts.folder.as_deref().unwrap_or(own);
     let folder = CString::new(folder.as_os_str().as_bytes()).ok();
     let (Some(command), Some(folder)) = (command, folder) else {
         return Err(Failure::new(Kind::Internal, "a NUL in a file name"));
@@ -291,7 +296,8 @@ async fn reply(
         output.discard();
         Body::empty()
     } else {
-        body(output, head.content_length.filter(|_| !head.chunked)).await
+        let patience = if status.is_redirection() { PATIENCE_WITH_REDIRECT } else { PATIENCE };
+        body(output, head.content_length.filter(|_| !head.chunked), patience).await
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -309,9 +315,9 @@ async fn reply(
     Ok(Outcome::Response(response))
 }
 
-async fn body(output: Output, length: Option<u64>) -> Body {
+async fn body(output: Output, length: Option<u64>, patience: Duration) -> Body {
     // A length that the script gave needs no look ahead, unless the answer is short enough to be here already.
-    match output.settle(PATIENCE, WHOLE).await {
+    match output.settle(patience, WHOLE).await {
         Settled::Whole(bytes) => Body::whole(bytes),
         Settled::Stream(output) => Body::stream(output, length),
     }

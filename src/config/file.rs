@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) user: Option<String>,
     pub(super) state_directory: Option<PathBuf>,
     pub(super) python_compat: Option<bool>,
+    pub(super) default_routes: Option<bool>,
     pub(super) document_root: Option<PathBuf>,
     pub(super) files: FileKeys,
     pub(super) scripts: ScriptKeys,
@@ -92,6 +93,9 @@ pub(super) struct ScriptKeys {
     pub(super) ping: Option<Duration>,
     pub(super) speaks: Option<Speaks>,
     pub(super) arguments: Option<Vec<String>>,
+    pub(super) console: Option<bool>,
+    pub(super) script_name: Option<String>,
+    pub(super) folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +135,7 @@ pub(super) struct RouteKeys {
     pub(super) files: Option<PathBuf>,
     pub(super) redirect: Option<String>,
     pub(super) status: Option<u64>,
+    pub(super) for_upgrades: Option<bool>,
     pub(super) auth: Option<AuthKeys>,
     pub(super) file_keys: FileKeys,
     pub(super) script_keys: ScriptKeys,
@@ -169,6 +174,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
         user: top.string("user"),
         state_directory: top.path("state-directory"),
         python_compat: top.boolean("python-compat"),
+        default_routes: top.boolean("default-routes"),
         document_root: top.path("document-root"),
         files: file_keys(top),
         scripts: top.table("scripts", script_keys).unwrap_or_default(),
@@ -230,6 +236,7 @@ fn route(keys: &mut Section<'_, '_>, place: String) -> RouteKeys {
         files: keys.path("files"),
         redirect: keys.string("redirect"),
         status: keys.integer("status"),
+        for_upgrades: keys.boolean("for-upgrades"),
         auth: keys.table("auth", |auth| AuthKeys {
             realm: auth.string("realm"),
             file: auth.path("file"),
@@ -299,5 +306,8 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         ping: keys.duration("ping"),
         speaks: keys.word("speaks", &[("cgi", Speaks::Cgi), ("websocket", Speaks::WebSocket), ("hub", Speaks::Hub)]),
         arguments: keys.strings("arguments"),
+        console: keys.boolean("console"),
+        script_name: keys.string("script-name"),
+        folder: keys.path("folder"),
     }
 }

@@ -21,7 +21,7 @@ use crate::route::{Route, Target};
 use crate::spawner::Identity;
 
 pub use problem::{ConfigError, Problem};
-pub use resolve::{resolve, resolve_again};
+pub use resolve::{resolve, resolve_again, resolve_text};
 
 /// What was said on the command line; each flag overrides one key of the file.
 #[derive(Clone, Debug, Default)]

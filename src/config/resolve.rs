@@ -43,7 +43,7 @@ const PASSED: [&str; 4] = ["PATH", "TZ", "LANG", "LC_ALL"];
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
-    decide(flags, None)
+    decide(flags, read(flags)?, None)
 }
 
 /// The same once more, for the server that runs with `running`: it has given root up, and stays who it is.
@@ -51,11 +51,22 @@ pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve_again(flags: &Flags, running: &Config) -> Result<Config, ConfigError> {
-    decide(flags, Some(running))
+    decide(flags, read(flags)?, Some(running))
 }
 
-fn decide(flags: &Flags, running: Option<&Config>) -> Result<Config, ConfigError> {
-    let (written, found) = read(flags)?;
+/// Decides every value from the text of a configuration that is in no file; `name` stands in front of problems.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub fn resolve_text(flags: &Flags, name: &str, text: &str) -> Result<Config, ConfigError> {
+    decide(flags, (file::read(name, text)?, None), None)
+}
+
+fn decide(
+    flags: &Flags,
+    (written, found): (File, Option<PathBuf>),
+    running: Option<&Config>,
+) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
     let config = Resolver {
         flags,
@@ -164,7 +175,9 @@ impl Resolver<'_> {
         };
         let tree = self.options(&scripts, &document_root, &FileKeys::default());
         let mut routes = self.routes(&scripts);
-        self.default_routes(&scripts, split, tree, &mut routes);
+        if self.written.default_routes.unwrap_or(true) {
+            self.default_routes(&scripts, split, tree, &mut routes);
+        }
         let limits = self.server_limits();
         let running = self.written.limits.max_running.unwrap_or(RUNNING);
         let queue = self.written.limits.queue.unwrap_or(QUEUE);
@@ -410,7 +423,13 @@ impl Resolver<'_> {
             Target::Files(_) => Vec::new(),
             _ => self.headers(&place, "route.headers", &keys.file_keys.headers.clone().unwrap_or_default()),
         };
-        let route = |pattern| Route { pattern, target: target.clone(), auth: auth.clone(), headers: headers.clone() };
+        let route = |pattern| Route {
+            pattern,
+            target: target.clone(),
+            auth: auth.clone(),
+            headers: headers.clone(),
+            for_upgrades: keys.for_upgrades.unwrap_or(false),
+        };
         Some(patterns.into_iter().map(route).collect())
     }
 
@@ -424,7 +443,7 @@ impl Resolver<'_> {
             // Also where the folder does not exist yet: it may appear while the server runs.
             if !routes.iter().any(|route| route.pattern == pattern) {
                 let target = Target::Scripts(self.scripts(of, &folder, &defaults));
-                routes.push(Route { pattern, target, auth: None, headers: Vec::new() });
+                routes.push(Route { pattern, target, auth: None, headers: Vec::new(), for_upgrades: false });
             }
             tree.excluded.push(folder);
         }
@@ -449,7 +468,13 @@ impl Resolver<'_> {
         }
         routes.extend(builtin::routes());
         let target = Target::Files(self.files(tree));
-        routes.push(Route { pattern: Pattern::Prefix(b"/".to_vec()), target, auth: None, headers: Vec::new() });
+        routes.push(Route {
+            pattern: Pattern::Prefix(b"/".to_vec()),
+            target,
+            auth: None,
+            headers: Vec::new(),
+            for_upgrades: false,
+        });
     }
 
     fn files(&self, options: Options) -> Arc<Files> {
@@ -467,7 +492,9 @@ impl Resolver<'_> {
         let admission = Arc::new(Admission::new(saturate(running), saturate(queue), patience));
         let speaks = keys.speaks.or(all.speaks);
         let arguments = keys.arguments.iter().flatten().filter_map(|word| CString::new(word.as_str()).ok()).collect();
-        Arc::new(Scripts { path, settings, admission, websocket, speaks, arguments })
+        let script_name = keys.script_name.clone().map(String::into_bytes);
+        let folder = keys.folder.as_ref().map(|folder| of.directory.join(folder));
+        Arc::new(Scripts { path, settings, admission, websocket, speaks, arguments, script_name, folder })
     }
 
     fn settings(&mut self, of: &Section, path: &Path, keys: &ScriptKeys, all: &ScriptKeys) -> Settings {
@@ -638,6 +665,7 @@ impl Resolver<'_> {
             origins: keys.origins.clone().or_else(|| all.origins.clone()).unwrap_or_default(),
             max_message: keys.max_message.or(all.max_message).map_or(default.max_message, saturate),
             ping: keys.ping.or(all.ping).unwrap_or(default.ping),
+            console: keys.console.or(all.console).unwrap_or(false),
             // Only where a route says so: the defaults for answers would end every quiet conversation.
             idle: keys.idle_timeout.filter(|time| !time.is_zero()),
         }

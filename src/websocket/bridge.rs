@@ -1,7 +1,6 @@
 //! One process for one connection: what the client says is written to it, what it writes is said to the client.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ pub(super) async fn run(upgrade: OnUpgrade, seat: &Seat, conversation: Conversat
         tokio::pin!(ending);
         let first = tokio::select! {
             biased;
-            end = bridge.over(&child, &context) => Ok(end),
+            end = bridge.over() => Ok(end),
             ending = &mut ending => Err(ending),
             () = seat.leaving() => Ok(End::Leaving),
         };
@@ -53,7 +52,7 @@ pub(super) async fn run(upgrade: OnUpgrade, seat: &Seat, conversation: Conversat
                 Err(_) => End::Closed,
             },
             Ok(end) => end,
-            Err(ending) => match tokio::time::timeout(HELD_OPEN, bridge.over(&child, &context)).await {
+            Err(ending) => match tokio::time::timeout(HELD_OPEN, bridge.over()).await {
                 Ok(End::Closed) | Err(_) => End::Ended(ending),
                 Ok(end) => end,
             },
@@ -101,16 +100,8 @@ struct Bridge {
 
 impl Bridge {
     /// Resolves when the conversation is over.
-    async fn over(&mut self, child: &Child, context: &gateway::Context) -> End {
-        std::future::poll_fn(|cx| {
-            if context.pid.load(Ordering::Relaxed) == 0
-                && let Some(pid) = child.pid()
-            {
-                context.pid.store(pid, Ordering::Relaxed);
-            }
-            self.poll(cx)
-        })
-        .await
+    async fn over(&mut self) -> End {
+        std::future::poll_fn(|cx| self.poll(cx)).await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -10,6 +10,7 @@
 mod bridge;
 mod client;
 mod clock;
+mod console;
 mod farewell;
 mod framing;
 mod handshake;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub ping: Duration,
     /// How long a connection may be without a message in either direction. `None`: for ever.
     pub idle: Option<Duration>,
+    /// Whether a plain request is answered with the console, for everybody and not only from this machine.
+    pub console: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +69,7 @@ impl Default for Settings {
             max_message: 16 << 20,
             ping: Duration::from_secs(30),
             idle: None,
+            console: false,
         }
     }
 }
@@ -121,6 +125,11 @@ pub async fn answer(
     asking: &Asking<'_>,
     manner: Manner,
 ) -> Result<Outcome, Failure> {
+    let console = !is_asked(&arrival.parts) && console::is_welcome(&arrival.parts);
+    if console && (scripts.websocket.console || arrival.connection.is_loopback()) {
+        let status = if scripts.websocket.console { StatusCode::OK } else { StatusCode::UPGRADE_REQUIRED };
+        return Ok(Outcome::Response(console::page(status)?));
+    }
     let accepted = handshake::check(&arrival.parts, &scripts.websocket)?;
     let (Some(upgrade), Some(seat)) =
         (arrival.parts.extensions.remove::<OnUpgrade>(), arrival.parts.extensions.get::<Arc<Seat>>().cloned())

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A sample during which others used more of the machine than this is taken once more.
-const NOISE: f64 = 0.15;
+pub(crate) const NOISE: f64 = 0.15;
 
 /// One figure with what belongs to it; times in microseconds.
 #[derive(Clone, Default)]

@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -143,7 +142,7 @@ impl Room {
             let empty = self.members.is_empty();
             tokio::select! {
                 biased;
-                changed = self.changed(empty, child) => match changed {
+                changed = self.changed(empty) => match changed {
                     None => {}
                     Some(End::Closed) => {
                         let told = tokio::time::timeout(bridge::STATUS, ending).await;
@@ -154,7 +153,7 @@ impl Room {
                 },
                 ending = &mut ending => {
                     // Its last lines are still to be read.
-                    let last = async { while self.changed(self.members.is_empty(), child).await.is_none() {} };
+                    let last = async { while self.changed(self.members.is_empty()).await.is_none() {} };
                     let _ = tokio::time::timeout(bridge::HELD_OPEN, last).await;
                     return Some(farewell::describe(&ending));
                 }
@@ -167,13 +166,8 @@ impl Room {
     }
 
     /// Resolves when the process fails its members, or with nothing when the room was empty and is not, or is now.
-    async fn changed(&mut self, empty: bool, child: &Child) -> Option<End> {
+    async fn changed(&mut self, empty: bool) -> Option<End> {
         std::future::poll_fn(|cx| {
-            if self.context.pid.load(Ordering::Relaxed) == 0
-                && let Some(pid) = child.pid()
-            {
-                self.context.pid.store(pid, Ordering::Relaxed);
-            }
             while let Poll::Ready(due) = self.clock.poll(cx) {
                 if due == Due::Stalled {
                     return Poll::Ready(Some(End::Deaf));
