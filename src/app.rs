@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::edge;
 use crate::files;
 use crate::spawner::Spawner;
+use crate::websocket;
 
 /// The state of a running server.
 pub struct App {
@@ -26,6 +27,8 @@ pub struct App {
     pub log: Arc<LogFile>,
     /// For `/ajax/processcount`.
     pub processes: ProcessCount,
+    /// The rooms of hub scripts.
+    pub hubs: websocket::Hubs,
     /// When the server came up.
     pub started: Instant,
     /// How much a connection may take, as the edge needs it.
@@ -44,6 +47,7 @@ impl App {
             spawner,
             log,
             processes: ProcessCount::default(),
+            hubs: websocket::Hubs::default(),
             started: Instant::now(),
             ids: Arc::new(RequestIds::new()),
         }
@@ -87,7 +91,7 @@ fn edge_limits(config: &Config) -> edge::Limits {
         head_time: limits.header,
         idle_time: limits.keep_alive,
         write_idle: limits.write,
-        add_slash: config.python,
+        add_slash: config.add_slash,
         ..edge::Limits::default()
     }
 }

@@ -29,6 +29,13 @@ enum Command {
     },
     /// Print the manual page
     Man,
+    /// Make a command that reads and writes lines a WebSocket server, by websocketd's command line
+    #[command(disable_help_flag = true)]
+    Ws {
+        /// As websocketd takes them; --help tells them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,6 +97,8 @@ enum LogFormat {
 pub enum Action {
     /// Serve.
     Serve(Box<Flags>),
+    /// Serve WebSockets as websocketd's command line says.
+    WebSocketd(Vec<String>),
     /// Print this and be done.
     Print(Vec<u8>),
 }
@@ -110,6 +119,7 @@ impl Cli {
                 let _ = page.render(&mut text);
                 Action::Print(text)
             }
+            Some(Command::Ws { arguments }) => Action::WebSocketd(arguments),
             None => Action::Serve(Box::new(self.serve.flags())),
         }
     }
@@ -124,7 +134,7 @@ impl Serve {
             directory: self.directory,
             bind: self.bind,
             port: self.port,
-            http10: self.protocol.as_deref() == Some("HTTP/1.0"),
+            http10: self.protocol.map(|version| version == "HTTP/1.0"),
             python_style: self.cgi,
             python_compat: self.python_compat,
             content_type: self.content_type,
@@ -156,7 +166,7 @@ mod tests {
     fn pythons_command_line_is_taken() {
         let line = "cgiserve --cgi -b 127.0.0.1 -d /tmp -p HTTP/1.1 -H X-A b -H X-C d --content-type text/plain 8001";
         let Action::Serve(flags) = Cli::try_parse_from(line.split(' ')).unwrap().action() else { panic!() };
-        assert_eq!((flags.port, flags.http10, flags.python_style), (Some(8001), false, true));
+        assert_eq!((flags.port, flags.http10, flags.python_style), (Some(8001), Some(false), true));
         assert_eq!(flags.headers, [("X-A".to_owned(), "b".to_owned()), ("X-C".to_owned(), "d".to_owned())]);
         for wrong in ["cgiserve x", "cgiserve 70000", "cgiserve -p HTTP/9", "cgiserve --tls-key x", "cgiserve --nope"] {
             assert_eq!(Cli::try_parse_from(wrong.split(' ')).unwrap_err().exit_code(), 2, "{wrong}");

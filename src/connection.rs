@@ -1,10 +1,12 @@
 //! What is known of a request before anybody looks at its path.
 
+use std::any::Any;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::request::Parts;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use crate::edge::Exchange;
 
@@ -31,6 +33,27 @@ impl Connection {
     }
 }
 
+/// A connection's place in the server. Whatever keeps the connection open keeps this: hyper forgets a connection that
+/// was upgraded, but it still counts, against the limits and when the server drains.
+pub struct Seat {
+    leaving: watch::Receiver<bool>,
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl Seat {
+    /// A place for which `held` was taken; `leaving` turns true when the server begins to go.
+    pub fn new(leaving: watch::Receiver<bool>, held: Box<dyn Any + Send + Sync>) -> Self {
+        Self { leaving, _held: held }
+    }
+
+    /// Resolves when the server begins to go.
+    pub async fn leaving(&self) {
+        let mut leaving = self.leaving.clone();
+        // An error means that nobody is left who could say so: the server has gone.
+        let _ = leaving.wait_for(|leaving| *leaving).await;
+    }
+}
+
 /// A request on its way through the stations.
 pub struct Arrival {
     /// Method, version, fields.
@@ -39,6 +62,8 @@ pub struct Arrival {
     pub body: Option<Incoming>,
     /// The target in origin form, as the client wrote it.
     pub target: Bytes,
+    /// The target as the client wrote it, where that was not in origin form.
+    pub other_form: Option<Bytes>,
     /// The connection.
     pub connection: Connection,
     /// The exchange on an HTTP/1 connection.

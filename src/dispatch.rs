@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::App;
 use crate::body::Body;
 use crate::builtin;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
+use crate::edge::{Exchange, Fault};
 use crate::failure::{Blame, Failure, Kind};
 use crate::files;
 use crate::path::UrlPath;
@@ -17,6 +19,7 @@ use crate::reply::{self, Voice};
 use crate::route::{self, Files, Match, Pattern, Route, Target};
 use crate::scripts::{self, Asking, Outcome};
 use crate::ticket::Ticket;
+use crate::websocket;
 
 /// How often a script may send a request elsewhere on this server (Apache's number).
 const HOPS: usize = 10;
@@ -31,7 +34,7 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
     };
     let mut response = match outcome {
         Ok(response) => response,
-        Err(failure) => explain(app, &arrival, &failure, &mut ticket).await,
+        Err(failure) => explain(app, &arrival, &as_the_edge_saw_it(&arrival, failure), &mut ticket).await,
     };
     dress(app, &mut response);
     let (parts, body) = response.into_parts();
@@ -56,7 +59,7 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
     let mut redirected_from: Option<Bytes> = None;
     for _ in 0..=HOPS {
         let path = UrlPath::parse(path_of(&target), app.config.escapes)?;
-        let Some(found) = route::find(&app.config.routes, &path) else {
+        let Some(found) = route::find(&app.config.routes, &path, websocket::is_asked(&arrival.parts)) else {
             return Err(Failure::new(Kind::NotFound, "no route"));
         };
         let user = credentials(found.route, &arrival.parts.headers).await?;
@@ -93,7 +96,8 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
 /// What does not depend on the path.
 fn admit_head(app: &App, arrival: &Arrival) -> Result<(), Failure> {
     let headers = &arrival.parts.headers;
-    if matches!(arrival.parts.method.as_str(), "TRACE" | "CONNECT" | "TRACK") {
+    let tunnel = arrival.parts.method == Method::CONNECT && !websocket::is_asked(&arrival.parts);
+    if tunnel || matches!(arrival.parts.method.as_str(), "TRACE" | "TRACK") {
         return Err(Failure::method_not_allowed(&arrival.parts.method, "GET, HEAD, POST, OPTIONS"));
     }
     if headers.get(EXPECT).is_some_and(|v| !v.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -132,6 +136,10 @@ async fn serve(
     path: &UrlPath,
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
+    if app.config.python && !matches!(found.route.target, Target::Builtin(_)) {
+        let script = matches!(found.route.target, Target::Scripts(_) | Target::Script(_));
+        compat::admit_method(asking.method, script)?;
+    }
     match &found.route.target {
         Target::Builtin(endpoint) => match builtin::answer(*endpoint, asking.method, &app.processes).await? {
             Some(response) => Ok(Outcome::Response(response)),
@@ -143,8 +151,16 @@ async fn serve(
                 Pattern::Suffix(_, suffix) => Some(suffix.as_slice()),
                 _ => None,
             };
-            let script = scripts::find(programs, path, found.from, suffix, false)?;
-            scripts::run(app, programs, &script, path, arrival, asking).await
+            match scripts::find(programs, path, found.from, suffix, false) {
+                Ok(script) => scripts::run(app, programs, &script, path, arrival, asking).await,
+                Err(failure) => match (failure.kind, route::files_beside(&app.config.routes, found.route)) {
+                    (Kind::NoSuchScript | Kind::ScriptNotAFile, Some((route, files))) => {
+                        let beside = Match { route, from: found.from };
+                        serve_files(app, arrival, &beside, files, path, asking).await
+                    }
+                    _ => Err(failure),
+                },
+            }
         }
         Target::Script(programs) => {
             let mut script = scripts::find(programs, path, found.from, None, true)?;
@@ -172,22 +188,29 @@ async fn serve_files(
     if *asking.method == Method::POST && builtin::is_json(&arrival.parts.headers) {
         return process_input(arrival).await;
     }
+    let python = app.config.python.then(|| compat::conditions(&arrival.parts.headers));
     let request = files::Request {
         method: asking.method,
         path,
         from: found.from,
         query: query_of(asking.target),
-        headers: &arrival.parts.headers,
+        headers: python.as_ref().unwrap_or(&arrival.parts.headers),
     };
     if route::lacks_slash(&app.config.routes, path) {
         return Ok(Outcome::Response(files::redirect(&files.tree, request)?));
     }
     match files::serve(&files.tree, request).await? {
-        files::Found::Response(response) => Ok(Outcome::Response(response)),
+        files::Found::Response(mut response) => {
+            if app.config.python && response.status() == StatusCode::MOVED_PERMANENTLY {
+                let written = arrival.other_form.as_deref().unwrap_or(asking.target);
+                compat::redirect_as_written(response.headers_mut(), written);
+            }
+            Ok(Outcome::Response(response))
+        }
         files::Found::Index { file_name } => {
             let index =
                 UrlPath::parse(&percent_encode(&[path.as_bytes(), file_name.as_bytes()].concat()), app.config.escapes)?;
-            let found = route::find(&app.config.routes, &index);
+            let found = route::find(&app.config.routes, &index, false);
             // A program in the place of an index file; another folder's index it cannot be.
             let found = found.filter(|found| matches!(found.route.target, Target::Scripts(_)));
             let found =
@@ -235,6 +258,14 @@ async fn sendfile(
         }
         files::Found::Index { .. } => Err(bad()),
     }
+}
+
+/// Of a body that broke off the edge knows more: who left, who was too slow, whose chunks were malformed.
+fn as_the_edge_saw_it(arrival: &Arrival, failure: Failure) -> Failure {
+    let fault = arrival.exchange.as_ref().and_then(Exchange::fault).filter(|_| failure.kind == Kind::BodyBroken);
+    let Some(reason) = fault.map(Fault::reason) else { return failure };
+    let status = StatusCode::from_u16(reason.status).unwrap_or(failure.kind.status());
+    Failure { refused: Some((status, reason.slug)), ..failure.with_message(reason.text) }
 }
 
 /// The answer to a failure, and its line in the log.

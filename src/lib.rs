@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod logging;
+pub mod websocketd;
 
 pub mod app;
 pub mod server;
@@ -18,6 +19,8 @@ pub mod route;
 
 pub mod auth;
 pub mod limits;
+
+pub mod compat;
 
 pub mod builtin;
 pub mod files;

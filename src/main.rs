@@ -4,18 +4,35 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cgiserve::cli::{Action, Cli};
-use cgiserve::{config, server};
+use cgiserve::{config, server, websocketd};
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let flags = match Cli::parse().action() {
-        Action::Serve(flags) => flags,
+    let (flags, config) = match Cli::parse().action() {
+        Action::Serve(flags) => {
+            let config = config::resolve(&flags);
+            (flags, config)
+        }
+        Action::WebSocketd(arguments) => match websocketd::read(&arguments) {
+            Ok(websocketd::Meaning { text, flags }) => {
+                let config = config::resolve_text(&flags, "command line", &text);
+                (Box::new(flags), config)
+            }
+            Err(websocketd::Refusal::Help) => {
+                let _ = write!(std::io::stdout(), "{}", websocketd::HELP);
+                return ExitCode::SUCCESS;
+            }
+            Err(websocketd::Refusal::Wrong(why)) => {
+                let _ = writeln!(std::io::stderr(), "cgiserve ws: {why}\nSee cgiserve ws --help");
+                return ExitCode::from(2);
+            }
+        },
         Action::Print(text) => {
             let printed = std::io::stdout().write_all(&text);
             return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
     };
-    let config = match config::resolve(&flags) {
+    let config = match config {
         Ok(config) => config,
         Err(problems) => {
             let _ = writeln!(std::io::stderr(), "{problems}");

@@ -1,5 +1,6 @@
 //! What answers a path: pure, decided from the path alone.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct Route {
     pub auth: Option<Arc<Auth>>,
     /// Fields that every answer of this route carries.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether only requests for a WebSocket come here; others look further.
+    pub for_upgrades: bool,
 }
 
 /// What answers.
@@ -62,6 +65,14 @@ pub struct Scripts {
     pub admission: Arc<Admission>,
     /// How their WebSockets speak.
     pub websocket: crate::websocket::Settings,
+    /// How they are spoken to, whatever their names say.
+    pub speaks: Option<crate::websocket::Speaks>,
+    /// Arguments in front of those from the query.
+    pub arguments: Vec<CString>,
+    /// SCRIPT_NAME, where it is not the part of the path that chose the script.
+    pub script_name: Option<Vec<u8>>,
+    /// Where they run, if not in their own folder.
+    pub folder: Option<PathBuf>,
 }
 
 /// The files of a route.
@@ -118,10 +129,10 @@ impl Pattern {
     }
 }
 
-/// The route for `path`, if any.
-pub fn find<'a>(routes: &'a [Route], path: &UrlPath) -> Option<Match<'a>> {
+/// The route for `path`, if any; `upgrade` is whether a WebSocket is asked for.
+pub fn find<'a>(routes: &'a [Route], path: &UrlPath, upgrade: bool) -> Option<Match<'a>> {
     let mut best: Option<((u8, usize), Match<'a>)> = None;
-    for route in routes {
+    for route in routes.iter().filter(|route| upgrade || !route.for_upgrades) {
         // One program for a suffix gets the whole path as PATH_INFO, so only the end of the path counts.
         let whole_path = matches!(route.target, Target::Script(_));
         let Some((class, length, from)) = route.pattern.fits(path, whole_path) else { continue };
@@ -131,6 +142,15 @@ pub fn find<'a>(routes: &'a [Route], path: &UrlPath) -> Option<Match<'a>> {
         }
     }
     best.map(|(_, found)| found)
+}
+
+/// The files beside the scripts of `route`: those of a later route for the same paths.
+pub fn files_beside<'a>(routes: &'a [Route], route: &Route) -> Option<(&'a Route, &'a Arc<Files>)> {
+    let mut later = routes.iter().skip_while(|other| !std::ptr::eq(*other, route)).skip(1);
+    later.find_map(|other| match &other.target {
+        Target::Files(files) if other.pattern == route.pattern => Some((other, files)),
+        _ => None,
+    })
 }
 
 /// Whether `path` lacks only the last slash to be that of a prefix route for scripts or files (`/cgi-bin`).
@@ -152,6 +172,7 @@ mod tests {
             target: Target::Redirect(StatusCode::FOUND, pattern.into()),
             auth: None,
             headers: Vec::new(),
+            for_upgrades: false,
         }
     }
 
@@ -176,7 +197,7 @@ mod tests {
             ("/a.php", "/", 0),
         ] {
             let parsed = UrlPath::parse(path.as_bytes(), Escapes::Strict).unwrap();
-            let found = find(&routes, &parsed).unwrap();
+            let found = find(&routes, &parsed, false).unwrap();
             let Target::Redirect(_, to) = &found.route.target else { panic!() };
             assert_eq!((std::str::from_utf8(to).unwrap(), found.from), (wanted, from), "{path}");
         }

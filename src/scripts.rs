@@ -14,6 +14,7 @@ use hyper::ext::ReasonPhrase;
 
 use crate::app::App;
 use crate::body::Body;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::failure::{Blame, Failure, Kind};
 use crate::gateway::{self, Answer, Call, Error, MetaVars, NoScript, Output, Script, Settled, Upload, script};
@@ -21,9 +22,13 @@ use crate::limits;
 use crate::path::UrlPath;
 use crate::route::Scripts;
 use crate::spawner::Step;
+use crate::websocket;
 
 /// How long an answer whose end is not in sight yet is held back so that it may go out whole; then it streams.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// The same for a redirect: its body is seldom more than nothing, and there are clients that wait for the end of one
+/// without a length.
+const PATIENCE_WITH_REDIRECT: Duration = Duration::from_secs(1);
 /// Largest answer that goes out whole, octets.
 const WHOLE: usize = 256 << 10;
 
@@ -49,6 +54,15 @@ pub struct Asking<'a> {
     pub user: Option<&'a str>,
     /// The target that the client asked for, after a local redirect.
     pub redirected_from: Option<&'a [u8]>,
+}
+
+/// Whether a call is for a WebSocket: the fields that say so are part of the script's environment then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Upgrade {
+    /// An answer in the usual way.
+    No,
+    /// A WebSocket.
+    Yes,
 }
 
 /// Finds the program for `path` and says why there is none.
@@ -120,22 +134,23 @@ pub async fn run(
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
     let settings = &scripts.settings;
+    if let Some(manner) = websocket::Manner::of(&script.file, scripts.speaks) {
+        return websocket::answer(app, scripts, script, path, arrival, asking, manner).await;
+    }
     if !settings.decode_slash && path.relative(script.name_length).is_none() {
         return Err(Failure::new(Kind::NotFound, "an encoded slash in the path (encoded-slash = \"reject\")"));
     }
     let upload = upload(app, scripts, arrival, asking).await?;
     let place = limits::admit(&[&app.config.admission, &scripts.admission]).await?;
-    let context = Arc::new(gateway::Context {
-        id: arrival.id.clone(),
-        script: String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
-        client: arrival.connection.client(),
-        pid: AtomicI32::new(0),
-    });
-    let call = call(app, scripts, script, path, arrival, asking, upload, context, place)?;
+    let call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, Box::new(place))?;
     let exchange = arrival.exchange.as_ref();
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
         if let Some(exchange) = exchange.filter(|_| early) {
+            let mut head = head;
+            if settings.python {
+                compat::always_200(&mut head);
+            }
             let status = StatusCode::from_u16(head.final_status()).unwrap_or(StatusCode::EARLY_HINTS);
             exchange.interim(status, &head.fields);
         }
@@ -164,8 +179,11 @@ async fn upload(app: &App, scripts: &Scripts, arrival: &mut Arrival, asking: &As
 }
 
 /// Everything the script is told (RFC 3875 §4).
+///
+/// # Errors
+/// A file name that no program can be given.
 #[expect(clippy::too_many_arguments, reason = "each is another part of the request; a struct would only rename them")]
-fn call(
+pub fn call(
     app: &App,
     scripts: &Scripts,
     script: &Script,
@@ -173,16 +191,24 @@ fn call(
     arrival: &Arrival,
     asking: &Asking<'_>,
     upload: Upload,
-    context: Arc<gateway::Context>,
-    place: limits::Place,
+    upgrade: Upgrade,
+    permit: gateway::Permit,
 ) -> Result<Call, Failure> {
     let settings = &scripts.settings;
+    let context = Arc::new(gateway::Context {
+        id: arrival.id.clone(),
+        script: String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
+        client: arrival.connection.client(),
+        pid: AtomicI32::new(0),
+    });
     let query = query_of(asking.target);
     let (script_name, path_info) = path.as_bytes().split_at(script.name_length.min(path.as_bytes().len()));
     let document_root = app.config.document_root.as_os_str().as_bytes();
     let translated = (!path_info.is_empty()).then(|| [document_root, path_info].concat());
+    let script_name = scripts.script_name.as_deref().unwrap_or(script_name);
     let server_name = server_name(app, arrival);
     let from = asking.redirected_from.map(|target| (path_of(target), query_of(target).unwrap_or_default()));
+    let claimed = settings.python.then(|| compat::claimed_user(&arrival.parts.headers)).flatten();
     let vars = MetaVars {
         method: asking.method.as_str(),
         request_uri: asking.target,
@@ -203,24 +229,26 @@ fn call(
         local: arrival.connection.local,
         https: arrival.connection.tls,
         content_length: upload.length(),
-        user: asking.user.map(|user| ("Basic", user.as_bytes())),
+        user: asking.user.or(claimed.as_deref()).map(|user| ("Basic", user.as_bytes())),
         id: &arrival.id,
         redirected_from: from,
         headers: &arrival.parts.headers,
         pass_authorization: settings.pass_authorization,
-        upgrade: false,
+        upgrade: upgrade == Upgrade::Yes,
         empty_path_info: settings.empty_path_info,
+        python: settings.python,
     };
     let environment = vars.environment(&settings.env);
     let reads = matches!(*asking.method, Method::GET | Method::HEAD);
     let arguments = script::arguments(settings.isindex, reads, query);
-    let command = script.command(arguments);
-    let folder = if settings.python { settings.server_directory.as_path() } else { script.folder() };
+    let command = script.command([scripts.arguments.clone(), arguments].concat());
+    let own = if settings.python { settings.server_directory.as_path() } else { script.folder() };
+    let folder = scripts.folder.as_deref().unwrap_or(own);
     let folder = CString::new(folder.as_os_str().as_bytes()).ok();
     let (Some(command), Some(folder)) = (command, folder) else {
         return Err(Failure::new(Kind::Internal, "a NUL in a file name"));
     };
-    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit: Box::new(place) })
+    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit })
 }
 
 /// SERVER_NAME: what the operator says, otherwise the checked Host field without its port, otherwise the address
@@ -268,7 +296,8 @@ async fn reply(
         output.discard();
         Body::empty()
     } else {
-        body(output, head.content_length.filter(|_| !head.chunked)).await
+        let patience = if status.is_redirection() { PATIENCE_WITH_REDIRECT } else { PATIENCE };
+        body(output, head.content_length.filter(|_| !head.chunked), patience).await
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -286,15 +315,16 @@ async fn reply(
     Ok(Outcome::Response(response))
 }
 
-async fn body(output: Output, length: Option<u64>) -> Body {
+async fn body(output: Output, length: Option<u64>, patience: Duration) -> Body {
     // A length that the script gave needs no look ahead, unless the answer is short enough to be here already.
-    match output.settle(PATIENCE, WHOLE).await {
+    match output.settle(patience, WHOLE).await {
         Settled::Whole(bytes) => Body::whole(bytes),
         Settled::Stream(output) => Body::stream(output, length),
     }
 }
 
-fn failure(error: Error, file: &Path) -> Failure {
+/// What a gateway error means for the client.
+pub fn failure(error: Error, file: &Path) -> Failure {
     let file = file.display();
     match error {
         Error::TooBig => Failure::new(Kind::HeadTooLarge, "the environment is more than the kernel takes"),
@@ -312,7 +342,7 @@ fn failure(error: Error, file: &Path) -> Failure {
             Failure::new(Kind::NoScriptHead, format!("{file} {how} after {octets} octets without a complete header"))
         }
         Error::Timeout(key) => Failure::new(Kind::ScriptTimeout, format!("{file} gave no header in time ({key})")),
-        Error::ClientGone(why) => Failure::new(Kind::BadRequest, format!("the body did not arrive: {why}")),
+        Error::ClientGone(why) => Failure::new(Kind::BodyBroken, format!("the body did not arrive: {why}")),
         Error::SpawnerDied => Failure::new(Kind::SpawnerDied, format!("{file}: the spawner died")),
     }
 }

@@ -49,6 +49,7 @@ pub fn routes() -> impl Iterator<Item = Route> {
         target: Target::Builtin(*endpoint),
         auth: None,
         headers: Vec::new(),
+        for_upgrades: false,
     })
 }
 

@@ -9,6 +9,7 @@ use super::problem::{ConfigError, Problem};
 use super::section::{Section, Source};
 use crate::access_log::Format;
 use crate::files::{Listing, Symlinks};
+use crate::websocket::Speaks;
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub(super) struct File {
     pub(super) user: Option<String>,
     pub(super) state_directory: Option<PathBuf>,
     pub(super) python_compat: Option<bool>,
+    pub(super) default_routes: Option<bool>,
     pub(super) document_root: Option<PathBuf>,
     pub(super) files: FileKeys,
     pub(super) scripts: ScriptKeys,
@@ -89,6 +91,11 @@ pub(super) struct ScriptKeys {
     pub(super) framing: Option<String>,
     pub(super) max_message: Option<u64>,
     pub(super) ping: Option<Duration>,
+    pub(super) speaks: Option<Speaks>,
+    pub(super) arguments: Option<Vec<String>>,
+    pub(super) console: Option<bool>,
+    pub(super) script_name: Option<String>,
+    pub(super) folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +122,7 @@ pub(super) struct LimitKeys {
     pub(super) drain: Option<Duration>,
     pub(super) max_running: Option<u64>,
     pub(super) queue: Option<u64>,
+    pub(super) websockets: Option<u64>,
     pub(super) spawners: Option<u64>,
 }
 
@@ -127,6 +135,7 @@ pub(super) struct RouteKeys {
     pub(super) files: Option<PathBuf>,
     pub(super) redirect: Option<String>,
     pub(super) status: Option<u64>,
+    pub(super) for_upgrades: Option<bool>,
     pub(super) auth: Option<AuthKeys>,
     pub(super) file_keys: FileKeys,
     pub(super) script_keys: ScriptKeys,
@@ -165,6 +174,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
         user: top.string("user"),
         state_directory: top.path("state-directory"),
         python_compat: top.boolean("python-compat"),
+        default_routes: top.boolean("default-routes"),
         document_root: top.path("document-root"),
         files: file_keys(top),
         scripts: top.table("scripts", script_keys).unwrap_or_default(),
@@ -209,6 +219,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
                 drain: limits.duration("drain"),
                 max_running: limits.integer("max-running"),
                 queue: limits.integer("queue"),
+                websockets: limits.integer("websockets"),
                 spawners: limits.integer("spawners"),
             })
             .unwrap_or_default(),
@@ -225,6 +236,7 @@ fn route(keys: &mut Section<'_, '_>, place: String) -> RouteKeys {
         files: keys.path("files"),
         redirect: keys.string("redirect"),
         status: keys.integer("status"),
+        for_upgrades: keys.boolean("for-upgrades"),
         auth: keys.table("auth", |auth| AuthKeys {
             realm: auth.string("realm"),
             file: auth.path("file"),
@@ -292,5 +304,10 @@ fn script_keys(keys: &mut Section<'_, '_>) -> ScriptKeys {
         framing: keys.string("framing"),
         max_message: keys.size("max-message"),
         ping: keys.duration("ping"),
+        speaks: keys.word("speaks", &[("cgi", Speaks::Cgi), ("websocket", Speaks::WebSocket), ("hub", Speaks::Hub)]),
+        arguments: keys.strings("arguments"),
+        console: keys.boolean("console"),
+        script_name: keys.string("script-name"),
+        folder: keys.path("folder"),
     }
 }

@@ -21,7 +21,7 @@ use crate::route::{Route, Target};
 use crate::spawner::Identity;
 
 pub use problem::{ConfigError, Problem};
-pub use resolve::{resolve, resolve_again};
+pub use resolve::{resolve, resolve_again, resolve_text};
 
 /// What was said on the command line; each flag overrides one key of the file.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,8 @@ pub struct Flags {
     pub bind: Option<String>,
     /// The positional port.
     pub port: Option<u16>,
-    /// `-p HTTP/1.0`: Python's default was to close after every answer.
-    pub http10: bool,
+    /// `-p`: whether it says HTTP/1.0, which closes after every answer.
+    pub http10: Option<bool>,
     /// `--cgi`, or anything else that only Python's command line has: its habits of layout and listing.
     pub python_style: bool,
     /// `--python-compat`: its habits of running scripts.
@@ -81,7 +81,9 @@ pub struct Config {
     pub http10: bool,
     /// Python's habits.
     pub python: bool,
-    /// What a broken percent escape means.
+    /// Whether a request target without its first slash gets one, as Python does.
+    pub add_slash: bool,
+    /// How paths are read.
     pub escapes: Escapes,
     /// Small files in memory, and what file names mean: shared by all trees.
     pub cache: Arc<Cache>,
@@ -91,6 +93,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Over all routes.
     pub admission: Arc<Admission>,
+    /// Open WebSockets, over all routes.
+    pub websockets: Arc<Admission>,
     /// As whom the server and its scripts run, where it was started as root.
     pub identity: Option<Identity>,
     /// Where scripts may keep data; outside everything served.

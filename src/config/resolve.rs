@@ -27,6 +27,9 @@ use crate::websocket;
 /// Scripts at once, and in the queue, where nobody says otherwise.
 const RUNNING: u64 = 32;
 const QUEUE: u64 = 512;
+/// Open WebSockets in all, where nobody says otherwise. They do not count among the running scripts: a room full of
+/// quiet visitors would leave no place for anything else.
+const WEBSOCKETS: u64 = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who may speak at a Unix socket: the server's user and its group, to which a proxy can be added.
 const SOCKET_MODE: u32 = 0o660;
@@ -40,7 +43,7 @@ const PASSED: [&str; 4] = ["PATH", "TZ", "LANG", "LC_ALL"];
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
-    decide(flags, None)
+    decide(flags, read(flags)?, None)
 }
 
 /// The same once more, for the server that runs with `running`: it has given root up, and stays who it is.
@@ -48,11 +51,22 @@ pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve_again(flags: &Flags, running: &Config) -> Result<Config, ConfigError> {
-    decide(flags, Some(running))
+    decide(flags, read(flags)?, Some(running))
 }
 
-fn decide(flags: &Flags, running: Option<&Config>) -> Result<Config, ConfigError> {
-    let (written, found) = read(flags)?;
+/// Decides every value from the text of a configuration that is in no file; `name` stands in front of problems.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub fn resolve_text(flags: &Flags, name: &str, text: &str) -> Result<Config, ConfigError> {
+    decide(flags, (file::read(name, text)?, None), None)
+}
+
+fn decide(
+    flags: &Flags,
+    (written, found): (File, Option<PathBuf>),
+    running: Option<&Config>,
+) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
     let config = Resolver {
         flags,
@@ -129,6 +143,8 @@ impl Resolver<'_> {
         // The layout of this project, or Python's.
         let htdocs = directory.join("htdocs");
         let split = htdocs.is_dir() && !self.flags.python_style;
+        // Not a word of ours: this is Python's command line.
+        let python_style = self.flags.python_style || python || (!split && found.is_none());
         let document_root = match &self.written.document_root {
             Some(root) => directory.join(root),
             None if split => htdocs,
@@ -154,14 +170,19 @@ impl Resolver<'_> {
             identity: identity.clone(),
             state: state.clone(),
             python,
-            strict: split || found.is_some(),
+            python_style,
+            strict: !python_style,
         };
         let tree = self.options(&scripts, &document_root, &FileKeys::default());
         let mut routes = self.routes(&scripts);
-        self.default_routes(&scripts, split, tree, &mut routes);
+        if self.written.default_routes.unwrap_or(true) {
+            self.default_routes(&scripts, split, tree, &mut routes);
+        }
         let limits = self.server_limits();
         let running = self.written.limits.max_running.unwrap_or(RUNNING);
         let queue = self.written.limits.queue.unwrap_or(QUEUE);
+        let limits_written = &self.written.limits;
+        let websockets = limits_written.websockets.or(limits_written.max_running).unwrap_or(WEBSOCKETS);
         let config = Config {
             listen: self.listen(&place),
             socket_mode: self.written.socket_mode.map_or(SOCKET_MODE, |mode| (mode & 0o777) as u32),
@@ -169,13 +190,15 @@ impl Resolver<'_> {
             hosts: self.written.hosts.clone().unwrap_or_default(),
             software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")).to_owned(),
             headers: self.headers("command line", "-H", &self.flags.headers.clone()),
-            http10: self.flags.http10 || python,
+            http10: self.flags.http10.unwrap_or(python),
+            add_slash: python_style,
             python,
-            escapes: if python { Escapes::Literal } else { Escapes::Strict },
+            escapes: if python { Escapes::Python } else { Escapes::Strict },
             routes,
             cache: self.cache.clone(),
             types: self.types.clone(),
             admission: Arc::new(Admission::new(saturate(running), saturate(queue), QUEUE_TIMEOUT)),
+            websockets: Arc::new(Admission::new(saturate(websockets), 0, Duration::ZERO)),
             identity,
             state,
             spool: std::env::temp_dir(),
@@ -301,7 +324,7 @@ impl Resolver<'_> {
 
     fn options(&mut self, of: &Section, root: &Path, keys: &FileKeys) -> Options {
         let all = self.written.files.clone();
-        let python_listing = self.flags.python_style || of.python;
+        let python_listing = of.python_style;
         let listing = keys.listing.or(all.listing);
         let mut headers = keys.headers.clone().or(all.headers).unwrap_or_default();
         if let Some(cache) = keys.cache_control.clone().or(all.cache_control) {
@@ -328,6 +351,7 @@ impl Resolver<'_> {
             default_type,
             headers: self.headers(&of.place, "headers", &headers),
             nosniff: keys.nosniff.or(all.nosniff).unwrap_or(true),
+            surrogates: of.python,
             precompressed: keys.precompressed.or(all.precompressed).unwrap_or(false),
             compress: keys.compress.or(all.compress).unwrap_or(false),
             spa_fallback: keys.fallback.clone().or(all.fallback),
@@ -399,7 +423,13 @@ impl Resolver<'_> {
             Target::Files(_) => Vec::new(),
             _ => self.headers(&place, "route.headers", &keys.file_keys.headers.clone().unwrap_or_default()),
         };
-        let route = |pattern| Route { pattern, target: target.clone(), auth: auth.clone(), headers: headers.clone() };
+        let route = |pattern| Route {
+            pattern,
+            target: target.clone(),
+            auth: auth.clone(),
+            headers: headers.clone(),
+            for_upgrades: keys.for_upgrades.unwrap_or(false),
+        };
         Some(patterns.into_iter().map(route).collect())
     }
 
@@ -413,7 +443,7 @@ impl Resolver<'_> {
             // Also where the folder does not exist yet: it may appear while the server runs.
             if !routes.iter().any(|route| route.pattern == pattern) {
                 let target = Target::Scripts(self.scripts(of, &folder, &defaults));
-                routes.push(Route { pattern, target, auth: None, headers: Vec::new() });
+                routes.push(Route { pattern, target, auth: None, headers: Vec::new(), for_upgrades: false });
             }
             tree.excluded.push(folder);
         }
@@ -438,7 +468,13 @@ impl Resolver<'_> {
         }
         routes.extend(builtin::routes());
         let target = Target::Files(self.files(tree));
-        routes.push(Route { pattern: Pattern::Prefix(b"/".to_vec()), target, auth: None, headers: Vec::new() });
+        routes.push(Route {
+            pattern: Pattern::Prefix(b"/".to_vec()),
+            target,
+            auth: None,
+            headers: Vec::new(),
+            for_upgrades: false,
+        });
     }
 
     fn files(&self, options: Options) -> Arc<Files> {
@@ -454,7 +490,11 @@ impl Resolver<'_> {
         let settings = Arc::new(self.settings(of, &path, keys, &all));
         let websocket = self.websocket(of, keys, &all);
         let admission = Arc::new(Admission::new(saturate(running), saturate(queue), patience));
-        Arc::new(Scripts { path, settings, admission, websocket })
+        let speaks = keys.speaks.or(all.speaks);
+        let arguments = keys.arguments.iter().flatten().filter_map(|word| CString::new(word.as_str()).ok()).collect();
+        let script_name = keys.script_name.clone().map(String::into_bytes);
+        let folder = keys.folder.as_ref().map(|folder| of.directory.join(folder));
+        Arc::new(Scripts { path, settings, admission, websocket, speaks, arguments, script_name, folder })
     }
 
     fn settings(&mut self, of: &Section, path: &Path, keys: &ScriptKeys, all: &ScriptKeys) -> Settings {
@@ -625,6 +665,9 @@ impl Resolver<'_> {
             origins: keys.origins.clone().or_else(|| all.origins.clone()).unwrap_or_default(),
             max_message: keys.max_message.or(all.max_message).map_or(default.max_message, saturate),
             ping: keys.ping.or(all.ping).unwrap_or(default.ping),
+            console: keys.console.or(all.console).unwrap_or(false),
+            // Only where a route says so: the defaults for answers would end every quiet conversation.
+            idle: keys.idle_timeout.filter(|time| !time.is_zero()),
         }
     }
 }
@@ -638,6 +681,8 @@ struct Section {
     identity: Option<crate::spawner::Identity>,
     state: PathBuf,
     python: bool,
+    /// Python's command line: its listings, and request targets without their first slash.
+    python_style: bool,
     /// Whether scripts that everybody may write are refused: not in Python's layout, where `chmod 777` was usual.
     strict: bool,
 }

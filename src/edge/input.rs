@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::body::Pace;
 use super::chunk::Chunks;
-use super::exchange::{Entry, Fault, OVER, PARKED, RESTING, UPGRADED};
+use super::exchange::{Entry, Fault, OVER, PARKED, RESTING, RawTarget, UPGRADED};
 use super::head::{self, Framing, Head, Scan};
 use super::refusal::{self, Reason, Refusal};
 use super::rest::NAP;
@@ -99,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
             if let Scan::Head(head) = head::scan(fresh, &self.limits)
                 && head.verbatim
             {
-                let body = self.begin(&head, fresh.len() - head.end, None);
+                let body = self.begin(&head, fresh.len() - head.end, RawTarget::default());
                 let fresh = &out.filled()[before..];
                 self.held.extend_from_slice(&fresh[head.end + body..]);
                 out.set_filled(before + head.end + body);
@@ -147,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         let bytes = self.held.split_to(head.end);
         let raw = if head.verbatim {
             self.staged.extend_from_slice(&bytes);
-            None
+            RawTarget::default()
         } else {
             head.put_canonical(&bytes, &mut self.staged)
         };
@@ -156,7 +156,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     }
 
     /// An exchange begins; returns how many of the `extra` bytes behind its head belong to it.
-    fn begin(&mut self, head: &Head, extra: usize, raw: Option<bytes::Bytes>) -> usize {
+    fn begin(&mut self, head: &Head, extra: usize, raw: RawTarget) -> usize {
         self.first = false;
         self.eof_kept = false;
         self.answer_from = self.bytes_out;

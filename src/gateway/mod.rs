@@ -17,6 +17,7 @@ pub mod vars;
 use std::ffi::CString;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -35,7 +36,7 @@ pub use stderr::Tail;
 pub use upload::{Source, Upload};
 pub use vars::MetaVars;
 
-use crate::spawner::{Ending, Identity, Job, SpawnError, Spawner, Stdio, Step};
+use crate::spawner::{Child, Ending, Identity, Job, SpawnError, Spawner, Stdio, Step};
 use process::{Parts, Process};
 use settings::User;
 
@@ -78,6 +79,21 @@ pub struct Answer {
     pub output: Output,
 }
 
+/// A program and the far ends of its pipes, for a conversation in place of one answer. Its standard error goes to the
+/// log. Dropping `child` ends the program; `permit` is to be kept until it is gone.
+pub struct Conversation {
+    /// What the program reads. Does not block.
+    pub stdin: OwnedFd,
+    /// What it writes. Does not block.
+    pub stdout: OwnedFd,
+    /// The process.
+    pub child: Child,
+    /// For the log.
+    pub context: Arc<Context>,
+    /// Its place among the running ones.
+    pub permit: Permit,
+}
+
 /// Why a script has no answer.
 #[derive(Debug)]
 pub enum Error {
@@ -117,7 +133,8 @@ impl Context {
         tracing::info!(target: "script", id = self.id, script = self.script, pid, client = self.client, "{line}");
     }
 
-    fn remark(&self, text: &str) {
+    /// Logs something about a script that its author should know.
+    pub fn remark(&self, text: &str) {
         tracing::warn!(id = self.id, script = self.script, client = self.client, "{text}");
     }
 
@@ -125,7 +142,8 @@ impl Context {
         tracing::warn!(id = self.id, script = self.script, client = self.client, "answer broken off: {error}");
     }
 
-    fn ended(&self, ending: &Ending) {
+    /// Logs an ending that is not success.
+    pub fn ended(&self, ending: &Ending) {
         match ending {
             Ending::Exited { status: 0, .. } => {}
             ending => {
@@ -178,34 +196,29 @@ pub async fn run(
     }
 }
 
+/// Starts a script for a conversation. The call's upload is not used: what the script reads comes later.
+///
+/// # Errors
+/// What keeps it from being started; that it cannot be executed is told by the child's ending.
+pub async fn converse(spawner: &Spawner, settings: &Settings, call: Call) -> Result<Conversation, Error> {
+    let (stdin, ours_in) = pipe::halves().map_err(Error::Resources)?;
+    let (ours_out, stdout) = pipe::halves().map_err(Error::Resources)?;
+    for end in [&ours_in, &ours_out] {
+        rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK).map_err(|e| Error::Resources(e.into()))?;
+    }
+    let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
+    let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
+    let child = hand_over(spawner, &job, Stdio { stdin: Some(stdin), stdout, stderr: Some(script_stderr) }).await?;
+    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone(), Tail::default()));
+    Ok(Conversation { stdin: ours_in, stdout: ours_out, child, context: call.context, permit: call.permit })
+}
+
 async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Result<Process, Error> {
-    let identity = match &settings.user {
-        User::Server => None,
-        User::Fixed(identity) => Some(identity.clone()),
-        User::Owner => Some(owner(call.owner)?),
-    };
     let (stdout, script_stdout) = pipe::for_output().map_err(Error::Resources)?;
     let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
     let (stdin, feeder) = call.upload.start().map_err(Error::Resources)?;
-    let (program, argv) = call.command;
-    let job = Job {
-        program,
-        argv,
-        env: call.environment,
-        dir: call.folder,
-        limits: settings.limits,
-        identity,
-        sandbox: settings.sandbox.clone(),
-        umask: settings.umask,
-        no_new_privs: settings.no_new_privs,
-        linger: settings.total.unwrap_or(std::time::Duration::from_secs(24 * 3600)),
-        grace: settings.grace,
-    };
-    let stdio = Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) };
-    let child = spawner.start(&job, stdio).await.map_err(|error| match error {
-        SpawnError::TooBig => Error::TooBig,
-        other => Error::Resources(io::Error::other(other)),
-    })?;
+    let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
+    let child = hand_over(spawner, &job, Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) }).await?;
     let tail = Tail::default();
     tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone(), tail.clone()));
     Ok(Process::new(Parts {
@@ -220,6 +233,40 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         ending: None,
         permit: call.permit,
     }))
+}
+
+fn job(
+    settings: &Settings,
+    file_owner: (u32, u32),
+    (program, argv): (CString, Vec<CString>),
+    dir: CString,
+    env: Vec<CString>,
+) -> Result<Job, Error> {
+    let identity = match &settings.user {
+        User::Server => None,
+        User::Fixed(identity) => Some(identity.clone()),
+        User::Owner => Some(owner(file_owner)?),
+    };
+    Ok(Job {
+        program,
+        argv,
+        env,
+        dir,
+        limits: settings.limits,
+        identity,
+        sandbox: settings.sandbox.clone(),
+        umask: settings.umask,
+        no_new_privs: settings.no_new_privs,
+        linger: settings.total.unwrap_or(std::time::Duration::from_secs(24 * 3600)),
+        grace: settings.grace,
+    })
+}
+
+async fn hand_over(spawner: &Spawner, job: &Job, stdio: Stdio) -> Result<Child, Error> {
+    spawner.start(job, stdio).await.map_err(|error| match error {
+        SpawnError::TooBig => Error::TooBig,
+        other => Error::Resources(io::Error::other(other)),
+    })
 }
 
 /// The owner of a script's file, never root: a file that root owns is what every package installs.

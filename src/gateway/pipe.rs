@@ -27,6 +27,11 @@ pub(super) struct Writer {
     fd: AsyncFd<OwnedFd>,
 }
 
+/// A pipe whose ends both block: the one to read from, the one to write to.
+pub(super) fn halves() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
+}
+
 /// A pipe for a script's output: our end, and the script's.
 pub(super) fn for_output() -> io::Result<(Reader, OwnedFd)> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;

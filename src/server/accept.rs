@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::listener::{Accepted, Listener};
 use super::serve::{self, Common};
 use crate::config::ServerLimits;
+use crate::connection::Seat;
 
 /// How long to wait where the system has no descriptors left: something has to close first.
 const REST: Duration = Duration::from_millis(50);
@@ -76,8 +77,9 @@ pub(super) async fn run(listener: Listener, doorman: Doorman, common: Arc<Common
                 let Some(share) = doorman.crowd.join(address, most) else { continue };
                 let common = common.clone();
                 tokio::spawn(async move {
-                    serve::connection(accepted, common).await;
-                    drop((share, place));
+                    let held = Box::new((share, place, common.drain.enter()));
+                    let seat = Arc::new(Seat::new(common.drain.signal(), held));
+                    serve::connection(accepted, common, seat).await;
                 });
             }
             Err(error) => rest_after(&error, &common).await,

@@ -83,6 +83,11 @@ impl Drain {
         Self { begun, begin: Arc::new(begin), open: Arc::new(watch::channel(0).0) }
     }
 
+    /// Turns true when the server begins to go.
+    pub(super) fn signal(&self) -> watch::Receiver<bool> {
+        self.begun.clone()
+    }
+
     /// Resolves when the server begins to go.
     pub(super) async fn begun(&self) {
         let mut begun = self.begun.clone();

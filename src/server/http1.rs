@@ -3,17 +3,18 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
-use super::serve::{Peer, guarded, refused};
+use super::serve::{Peer, guarded, refused, seated};
 use super::stream::Stream;
 use crate::body::Body;
 use crate::connection::Arrival;
@@ -24,6 +25,8 @@ use crate::edge::{self, Edge, Exchanges, Rest};
 enum Turn {
     /// Over and done with, or upgraded.
     Over,
+    /// An answer broke off in the middle.
+    Broken,
     /// The server is going: hyper has been told, and the connection ends with the answer in flight.
     Drains,
     /// Nothing is in flight: hyper can go until the next request comes.
@@ -35,13 +38,15 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
     let drain = &peer.common.drain;
     let begun = drain.begun();
     tokio::pin!(begun);
-    let _place = drain.enter();
     loop {
         let mut builder = http1::Builder::new();
         let http10 = peer.common.current.get().config.http10;
         builder.half_close(false).keep_alive(!http10).title_case_headers(true);
+        let old = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
             let incoming = exchanges.next();
+            old.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
+            let request = seated(request, &peer.seat);
             let peer = peer.clone();
             async move { guarded(answer(request, incoming, &peer)).await }
         });
@@ -49,8 +54,10 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
         let mut serving = Box::new(builder.serve_connection(TokioIo::new(edge), service).with_upgrades());
         let turn = poll_fn(|cx| {
             // A connection that broke has nobody to be told; its request is in the access log.
-            if Pin::new(&mut *serving).poll(cx).is_ready() {
-                return Poll::Ready(Turn::Over);
+            match Pin::new(&mut *serving).poll(cx) {
+                Poll::Ready(Err(error)) if error.is_user() => return Poll::Ready(Turn::Broken),
+                Poll::Ready(_) => return Poll::Ready(Turn::Over),
+                Poll::Pending => {}
             }
             if exchanges.rests() {
                 return Poll::Ready(Turn::Rests);
@@ -60,6 +67,16 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
         .await;
         match turn {
             Turn::Over => return,
+            Turn::Broken => {
+                // Without a length or chunks only a reset tells a broken answer from a short one. Elsewhere the missing
+                // end does, and what was sent before reaches the client.
+                if old.load(Ordering::Relaxed)
+                    && let Some(parts) = serving.into_parts()
+                {
+                    parts.io.into_inner().get_ref().abort();
+                }
+                return;
+            }
             Turn::Drains => {
                 Pin::new(&mut *serving).graceful_shutdown();
                 let _ = serving.await;
@@ -87,12 +104,16 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
 async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Peer) -> Response<Body> {
     let app = peer.common.current.get();
     let (parts, body) = request.into_parts();
+    let mut other_form = None;
     let (target, refused) = match incoming.target {
-        Ok(target) => (Bytes::copy_from_slice(target.bytes(&parts.uri)), None),
+        Ok(target) => {
+            other_form = target.other_form().cloned();
+            (Bytes::copy_from_slice(target.bytes(&parts.uri)), None)
+        }
         Err(refusal) => (refusal.line, Some(refused(refusal.reason))),
     };
     let id = app.request_id();
     let (connection, exchange) = (peer.connection, Some(incoming.exchange));
-    let arrival = Arrival { parts, body: Some(body), target, connection, exchange, id };
+    let arrival = Arrival { parts, body: Some(body), target, other_form, connection, exchange, id };
     dispatch::answer(&app, arrival, refused).await
 }

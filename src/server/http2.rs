@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::serve::{Peer, guarded, refused};
+use super::serve::{Peer, guarded, refused, seated};
 use super::stream::Stream;
 use crate::body::Body;
 use crate::connection::Arrival;
@@ -44,6 +44,7 @@ pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
     let streams = Streams { open: Arc::new(watch::channel(0).0), patience: limits.write };
     let open = streams.open.subscribe();
     let service = service_fn(|request: Request<Incoming>| {
+        let request = seated(request, &peer.seat);
         let peer = peer.clone();
         async move {
             let response = guarded(answer(request, &peer)).await?;
@@ -55,11 +56,11 @@ pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(FIELD_OCTETS)
+        .enable_connect_protocol()
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .serve_connection(TokioIo::new(edge), service);
     let mut serving = pin!(serving);
-    let _place = peer.common.drain.enter();
     tokio::select! {
         _ = serving.as_mut() => return,
         () = peer.common.drain.begun() => {
@@ -99,7 +100,7 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     }
     let id = app.request_id();
     let connection = peer.connection;
-    let arrival = Arrival { parts, body: Some(body), target, connection, exchange: None, id };
+    let arrival = Arrival { parts, body: Some(body), target, other_form: None, connection, exchange: None, id };
     dispatch::answer(&app, arrival, refused).await
 }
 

@@ -6,7 +6,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use http::Response;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::Notify;
 
 use super::drain::Drain;
@@ -15,7 +17,7 @@ use super::stream::Stream;
 use super::tls::Encryption;
 use super::{Current, http1, http2};
 use crate::body::Body;
-use crate::connection::Connection;
+use crate::connection::{Connection, Seat};
 use crate::edge::{Edge, Exchanges, Protocol, Reason};
 use crate::failure::{Failure, Kind};
 use crate::reply::{self, Voice};
@@ -34,12 +36,22 @@ pub(super) struct Common {
 pub(super) struct Peer {
     pub(super) connection: Connection,
     pub(super) common: Arc<Common>,
+    /// Goes with whoever takes the connection over.
+    pub(super) seat: Arc<Seat>,
+}
+
+/// Gives a request that may take its connection over the connection's seat.
+pub(super) fn seated(mut request: Request<Incoming>, seat: &Arc<Seat>) -> Request<Incoming> {
+    if request.extensions().get::<OnUpgrade>().is_some() {
+        request.extensions_mut().insert(seat.clone());
+    }
+    request
 }
 
 /// Serves a connection to its end. What it needs only to begin, or only for HTTP/2, is in boxes of its own: an idle
 /// HTTP/1 connection is to be small.
-pub(super) async fn connection(accepted: Accepted, common: Arc<Common>) {
-    let Some((edge, exchanges, protocol, peer)) = Box::pin(begin(accepted, common)).await else { return };
+pub(super) async fn connection(accepted: Accepted, common: Arc<Common>, seat: Arc<Seat>) {
+    let Some((edge, exchanges, protocol, peer)) = Box::pin(begin(accepted, common, seat)).await else { return };
     match protocol {
         Protocol::Http1 => http1::serve(edge, exchanges, peer).await,
         Protocol::Http2 => Box::pin(http2::serve(edge, peer)).await,
@@ -47,7 +59,11 @@ pub(super) async fn connection(accepted: Accepted, common: Arc<Common>) {
 }
 
 /// Up to the moment when it is known what is spoken. `None`: nobody spoke.
-async fn begin(accepted: Accepted, common: Arc<Common>) -> Option<(Box<Edge<Stream>>, Exchanges, Protocol, Arc<Peer>)> {
+async fn begin(
+    accepted: Accepted,
+    common: Arc<Common>,
+    seat: Arc<Seat>,
+) -> Option<(Box<Edge<Stream>>, Exchanges, Protocol, Arc<Peer>)> {
     let (stream, connection, protocol) = match accepted {
         Accepted::Tcp(stream, peer) => {
             // Answers are written whole; waiting for more to send only delays them.
@@ -76,7 +92,7 @@ async fn begin(accepted: Accepted, common: Arc<Common>) -> Option<(Box<Edge<Stre
         Accepted::Unix(stream) => (Stream::Unix(stream), Connection { peer: None, local: None, tls: false }, None),
     };
     let limits = common.current.get().edge.clone();
-    let peer = Arc::new(Peer { connection, common });
+    let peer = Arc::new(Peer { connection, common, seat });
     let (edge, exchanges) = Edge::new(stream, limits);
     // In a box, for hyper and the task hand it to and fro.
     let mut edge = Box::new(edge);

@@ -36,6 +36,17 @@ macro_rules! each {
     };
 }
 
+impl Stream {
+    /// Makes closing the connection a reset, which discards what was not sent yet.
+    pub(super) fn abort(&self) {
+        let _ = match self {
+            Self::Tcp(stream) => stream.set_zero_linger(),
+            Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),
+            Self::Unix(_) => Ok(()),
+        };
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_read(cx, to))

@@ -1,6 +1,45 @@
 //! Scripts as WebSocket servers.
+//!
+//! ```text
+//!  request ─► handshake ─► ws-   one process per connection     client ◄─► bridge ◄─► pipes
+//!                      └─► hub-  one process per URL path       client ◄─► room ◄─► pipes, JSON lines
+//! ```
+//!
+//! The script is found, admitted, described and started like any CGI script; only what goes through its pipes differs.
 
+mod bridge;
+mod client;
+mod clock;
+mod console;
+mod farewell;
+mod framing;
+mod handshake;
+mod hub;
+mod pipes;
+mod stream;
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+
+use crate::app::App;
+use crate::body::Body;
+use crate::connection::{Arrival, Seat};
+use crate::failure::{Failure, Kind};
+use crate::gateway::{self, Script, Upload};
+use crate::limits;
+use crate::path::UrlPath;
+use crate::route::Scripts;
+use crate::scripts::{self, Asking, Outcome, Upgrade};
+
+pub use framing::Framing;
+pub use handshake::is_asked;
+pub use hub::Hubs;
 
 /// How the WebSockets of a route speak.
 #[derive(Clone, Debug)]
@@ -15,32 +54,10 @@ pub struct Settings {
     pub max_message: usize,
     /// Between two pings; a peer that answers none of two is gone. Zero: no pings.
     pub ping: Duration,
-}
-
-/// How messages and octets on the script's pipes relate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// A line is a message.
-    Line,
-    /// Octets as they come.
-    Binary,
-    /// Four octets of length, big-endian, and one of type before each message.
-    Length,
-    /// One JSON object a line.
-    Json,
-}
-
-impl Framing {
-    /// The framing called `word` in the configuration.
-    pub fn parse(word: &str) -> Option<Self> {
-        Some(match word {
-            "line" => Self::Line,
-            "binary" => Self::Binary,
-            "length" => Self::Length,
-            "json" => Self::Json,
-            _ => return None,
-        })
-    }
+    /// How long a connection may be without a message in either direction. `None`: for ever.
+    pub idle: Option<Duration>,
+    /// Whether a plain request is answered with the console, for everybody and not only from this machine.
+    pub console: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +68,136 @@ impl Default for Settings {
             origins: Vec::new(),
             max_message: 16 << 20,
             ping: Duration::from_secs(30),
+            idle: None,
+            console: false,
         }
     }
+}
+
+/// How a route's scripts are spoken to, in place of what their names say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// CGI.
+    Cgi,
+    /// A process for each WebSocket.
+    WebSocket,
+    /// A process for all WebSockets of a path.
+    Hub,
+}
+
+/// How the WebSockets of a script and its processes relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// One process per connection.
+    Each,
+    /// One process per URL path.
+    Hub,
+}
+
+impl Manner {
+    /// How `file` serves WebSockets; `None`: it does not.
+    pub fn of(file: &Path, speaks: Option<Speaks>) -> Option<Self> {
+        match speaks {
+            Some(Speaks::Cgi) => None,
+            Some(Speaks::WebSocket) => Some(Self::Each),
+            Some(Speaks::Hub) => Some(Self::Hub),
+            None => {
+                let name = file.file_name().unwrap_or_default().as_bytes();
+                [(&b"ws-"[..], Self::Each), (b"hub-", Self::Hub)]
+                    .into_iter()
+                    .find_map(|(prefix, manner)| name.starts_with(prefix).then_some(manner))
+            }
+        }
+    }
+}
+
+/// Answers a request for a script that serves WebSockets: with 101 (200 in HTTP/2) and a conversation behind it, or
+/// with what was wrong.
+///
+/// # Errors
+/// 400, 403, 405, 426, and whatever keeps a script from being started.
+pub async fn answer(
+    app: &Arc<App>,
+    scripts: &Scripts,
+    script: &Script,
+    path: &UrlPath,
+    arrival: &mut Arrival,
+    asking: &Asking<'_>,
+    manner: Manner,
+) -> Result<Outcome, Failure> {
+    let console = !is_asked(&arrival.parts) && console::is_welcome(&arrival.parts);
+    if console && (scripts.websocket.console || arrival.connection.is_loopback()) {
+        let status = if scripts.websocket.console { StatusCode::OK } else { StatusCode::UPGRADE_REQUIRED };
+        return Ok(Outcome::Response(console::page(status)?));
+    }
+    let accepted = handshake::check(&arrival.parts, &scripts.websocket)?;
+    let (Some(upgrade), Some(seat)) =
+        (arrival.parts.extensions.remove::<OnUpgrade>(), arrival.parts.extensions.get::<Arc<Seat>>().cloned())
+    else {
+        return Err(Failure::new(Kind::UpgradeRequired, "the connection cannot be taken over"));
+    };
+    let open = limits::admit(&[&app.config.websockets]).await?;
+    // To the script a WebSocket begins with GET, in every version of HTTP (RFC 8441 §5).
+    let asking = Asking { method: &Method::GET, ..*asking };
+    let call = scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
+    let talk = Arc::new(Talk { gateway: scripts.settings.clone(), websocket: scripts.websocket.clone() });
+    match manner {
+        Manner::Each => {
+            let mut call = with_protocol(call, accepted.protocol.as_deref());
+            call.permit = Box::new(limits::admit(&[&scripts.admission]).await?);
+            let conversation = gateway::converse(&app.spawner, &scripts.settings, call)
+                .await
+                .map_err(|error| scripts::failure(error, &script.file))?;
+            tokio::spawn(async move {
+                bridge::run(upgrade, &seat, conversation, talk).await;
+                drop(open);
+            });
+        }
+        Manner::Hub => {
+            let fixed = scripts.settings.env.len();
+            let opening = hub::Opening { call, fixed, admission: scripts.admission.clone(), talk };
+            let member = app.hubs.join(app, path.as_bytes(), opening).await?;
+            tokio::spawn(async move {
+                member.run(upgrade, &seat).await;
+                drop(open);
+            });
+        }
+    }
+    if let Some(exchange) = &arrival.exchange {
+        exchange.upgraded();
+    }
+    Ok(Outcome::Response(switching(accepted)))
+}
+
+/// What a conversation needs to know of the configuration.
+struct Talk {
+    gateway: Arc<gateway::Settings>,
+    websocket: Settings,
+}
+
+/// Tells the script which of its sub-protocols was chosen.
+fn with_protocol(mut call: gateway::Call, protocol: Option<&str>) -> gateway::Call {
+    if let Some(Ok(variable)) = protocol.map(|name| std::ffi::CString::new(format!("X_WEBSOCKET_PROTOCOL={name}"))) {
+        call.environment.push(variable);
+    }
+    call
+}
+
+fn switching(accepted: handshake::Accepted) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    if let Some(protocol) = &accepted.protocol {
+        set(SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    if let Some(key) = &accepted.key {
+        set(SEC_WEBSOCKET_ACCEPT, key);
+        set(UPGRADE, "websocket");
+        set(CONNECTION, "Upgrade");
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    }
+    response
 }

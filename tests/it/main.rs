@@ -37,6 +37,7 @@ mod ajax;
 mod files;
 mod routes;
 
+mod browser;
 mod draining;
 mod logs;
 mod operation {

@@ -1,0 +1,146 @@
+//! One client of a hub.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::mpsc;
+
+use super::mailbox::Mailbox;
+use super::room::Event;
+use super::speech::Id;
+use crate::connection::Seat;
+use crate::websocket::Talk;
+use crate::websocket::client::Client;
+use crate::websocket::clock::{Clock, Due};
+use crate::websocket::farewell::End;
+
+/// Somebody's place in a room.
+pub(in crate::websocket) struct Member {
+    pub(super) id: Id,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) talk: Arc<Talk>,
+}
+
+/// An event for which the room has no place yet.
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Member {
+    /// Carries the conversation to its end.
+    pub(in crate::websocket) async fn run(self, upgrade: OnUpgrade, seat: &Seat) {
+        let end = match upgrade.await {
+            Ok(upgraded) => {
+                let websocket = &self.talk.websocket;
+                let mut visit = Visit {
+                    client: Client::new(upgraded, websocket.max_message).await,
+                    clock: Clock::new(websocket.ping, websocket.idle, None),
+                    waiting: None,
+                };
+                let end = tokio::select! {
+                    biased;
+                    end = std::future::poll_fn(|cx| visit.poll(cx, &self)) => end,
+                    () = seat.leaving() => End::Leaving,
+                };
+                // What it said before it left is said first.
+                let waiting = visit.waiting.take();
+                let leave = async {
+                    if let Some(waiting) = waiting {
+                        waiting.await;
+                    }
+                    self.leave(&end).await;
+                };
+                tokio::join!(visit.client.part(&end), leave);
+                return;
+            }
+            Err(_) => End::Gone,
+        };
+        self.leave(&end).await;
+    }
+
+    async fn leave(&self, end: &End) {
+        let code = match end {
+            End::Left(code) => *code,
+            end => end.farewell().map_or(1006, |(code, _)| code),
+        };
+        // A room that is closed knows already.
+        let _ = self.events.send(Event::Left(self.id, code)).await;
+    }
+}
+
+struct Visit {
+    client: Client,
+    clock: Clock,
+    waiting: Option<Waiting>,
+}
+
+impl Visit {
+    fn poll(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<End> {
+        while let Poll::Ready(due) = self.clock.poll(cx) {
+            match due {
+                Due::Ping => {
+                    if let Err(end) = self.client.ping() {
+                        return Poll::Ready(end);
+                    }
+                }
+                Due::Silent => return Poll::Ready(End::Silent),
+                Due::Idle | Due::Stalled => return Poll::Ready(End::Idle),
+            }
+        }
+        if let Poll::Ready(end) = self.poll_inward(cx, member) {
+            return Poll::Ready(end);
+        }
+        self.poll_outward(cx, member)
+    }
+
+    fn poll_inward(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<End> {
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                // Nobody can answer pings while nobody is read.
+                self.clock.heard();
+                ready!(waiting.as_mut().poll(cx));
+                self.waiting = None;
+            }
+            match ready!(self.client.poll_receive(cx)) {
+                Ok(Some(data)) => {
+                    self.clock.heard();
+                    self.clock.active();
+                    let event = Event::Said(member.id, data);
+                    if let Err(mpsc::error::TrySendError::Full(event)) = member.events.try_send(event) {
+                        let events = member.events.clone();
+                        // A room that is closed says so in the mailbox.
+                        self.waiting = Some(Box::pin(async move { drop(events.send(event).await) }));
+                    }
+                }
+                Ok(None) => self.clock.heard(),
+                Err(end) => return Poll::Ready(end),
+            }
+        }
+    }
+
+    fn poll_outward(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<End> {
+        loop {
+            match self.client.poll_room(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Pending => return member.mailbox.poll_overflow(cx),
+            }
+            match member.mailbox.poll_take(cx) {
+                Poll::Ready(Ok(message)) => {
+                    self.clock.active();
+                    if let Err(end) = self.client.send_message(message) {
+                        return Poll::Ready(end);
+                    }
+                }
+                Poll::Ready(Err(end)) => return Poll::Ready(end),
+                Poll::Pending => {
+                    return match ready!(self.client.poll_flush(cx)) {
+                        Err(end) => Poll::Ready(end),
+                        Ok(()) => Poll::Pending,
+                    };
+                }
+            }
+        }
+    }
+}

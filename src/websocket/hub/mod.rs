@@ -1,0 +1,112 @@
+//! One process for everybody at a URL path: the path is a room, the process speaks of its clients by number.
+//!
+//! ```text
+//!  member ─► events ─► room ─► standard input        a room that does not read stops the reading from its members
+//!  member ◄─ mailbox ◄─ room ◄─ standard output      a member that does not read is closed, alone
+//! ```
+
+mod mailbox;
+mod member;
+mod room;
+mod speech;
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Talk;
+use crate::app::App;
+use crate::failure::{Failure, Kind};
+use crate::gateway::Call;
+use crate::limits::Admission;
+use mailbox::Mailbox;
+pub(super) use member::Member;
+use room::Event;
+
+/// How many events may wait for a room; then its members wait.
+const EVENTS: usize = 32;
+/// How often to try again where a room ends at the very moment somebody comes.
+const TRIES: usize = 4;
+
+/// The rooms that are open.
+#[derive(Clone, Default)]
+pub struct Hubs(Arc<Mutex<Rooms>>);
+
+#[derive(Default)]
+struct Rooms {
+    open: HashMap<Vec<u8>, Door>,
+    serial: u64,
+}
+
+/// The way into a room; the serial number tells it from the one that had the path before.
+#[derive(Clone)]
+struct Door {
+    serial: u64,
+    events: mpsc::Sender<Event>,
+}
+
+/// What it takes to open a room.
+pub(super) struct Opening {
+    /// The process; its environment is that of the first client.
+    pub(super) call: Call,
+    /// Variables that do not come from the request, how many.
+    pub(super) fixed: usize,
+    pub(super) admission: Arc<Admission>,
+    pub(super) talk: Arc<Talk>,
+}
+
+impl Hubs {
+    /// Enters the room at `path`; whoever comes first opens it.
+    ///
+    /// # Errors
+    /// What keeps its process from being started.
+    pub(super) async fn join(&self, app: &Arc<App>, path: &[u8], opening: Opening) -> Result<Member, Failure> {
+        let talk = opening.talk.clone();
+        let own = opening.call.environment.len().saturating_sub(opening.fixed);
+        let environment: Arc<[CString]> = opening.call.environment[..own].into();
+        let mut opening = Some(opening);
+        for _ in 0..TRIES {
+            let Some(door) = self.door(app, path, &mut opening) else { break };
+            let mailbox = Arc::new(Mailbox::default());
+            let (welcome, answer) = oneshot::channel();
+            let event = Event::Join { mailbox: mailbox.clone(), environment: environment.clone(), welcome };
+            // A room that ends does not answer.
+            if door.events.send(event).await.is_ok()
+                && let Ok(welcome) = answer.await
+            {
+                return Ok(Member { id: welcome?, events: door.events, mailbox, talk });
+            }
+            self.forget(path, door.serial);
+        }
+        Err(Failure::new(Kind::OutOfResources, "the hub ends as soon as somebody comes"))
+    }
+
+    fn door(&self, app: &Arc<App>, path: &[u8], opening: &mut Option<Opening>) -> Option<Door> {
+        let mut rooms = self.rooms();
+        if let Some(door) = rooms.open.get(path).filter(|door| !door.events.is_closed()) {
+            return Some(door.clone());
+        }
+        let opening = opening.take()?;
+        rooms.serial += 1;
+        let (events, incoming) = mpsc::channel(EVENTS);
+        let door = Door { serial: rooms.serial, events };
+        rooms.open.insert(path.to_vec(), door.clone());
+        let key = room::Key { hubs: self.clone(), path: path.to_vec(), serial: rooms.serial };
+        tokio::spawn(room::run(app.spawner.clone(), key, opening, incoming));
+        Some(door)
+    }
+
+    fn forget(&self, path: &[u8], serial: u64) {
+        let mut rooms = self.rooms();
+        if rooms.open.get(path).is_some_and(|door| door.serial == serial) {
+            rooms.open.remove(path);
+        }
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        // No code panics under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
