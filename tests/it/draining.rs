@@ -50,7 +50,7 @@ fn idle_connections_are_closed() {
 fn draining_takes_no_longer_than_the_operator_says() {
     let (mut server, _gate, mut client, pid) = busy("[limits]\ndrain = \"300ms\"");
     server.signal(Signal::TERM);
-    server.wait_for_log(|line| line.contains("draining took too long"));
+    server.wait_for_log(|line| line.contains("draining: the time is up"));
     assert_eq!(server.ended().0, Some(0));
     // Cut off or told that the program was lost; but not kept.
     let rest = client.rest();

@@ -155,7 +155,7 @@ fn listings_are_pythons_and_only_where_wanted() {
     let tree = |tree: Tree| {
         tree.file("folder/b <i>.txt", "").file("folder/a.txt", "").file("folder/sub/x", "").file("folder/.hidden", "")
     };
-    serve(tree(Tree::python())).get("/folder/").expect(404);
+    serve(tree(Tree::new()).file("htdocs/folder/a.txt", "")).get("/folder/").expect(404);
     let server = serve_with(tree(Tree::python()), &["--cgi", "-b", "127.0.0.1"]);
     let page = server.get("/folder/").expect(200).text();
     for part in [
