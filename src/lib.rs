@@ -31,6 +31,7 @@ pub mod builtin;
 pub mod files;
 pub mod gateway;
 pub mod scripts;
+pub mod status;
 pub mod websocket;
 
 pub mod spawner;
