@@ -4,10 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cgiserve::cli::{Action, Cli};
+use cgiserve::spawner::Nursery;
 use cgiserve::{config, server, websocketd};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // First of all: this program may have been executed to replace a part of a server that runs.
+    let proof = Nursery::answer_call();
     let (flags, config) = match Cli::parse().action() {
         Action::Serve(flags) => {
             let config = config::resolve(&flags);
@@ -27,6 +30,22 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        Action::Config(flags) => {
+            return match config::resolve(&flags) {
+                Ok(config) => {
+                    let _ = write!(std::io::stdout(), "{}", config::show(&flags, &config));
+                    ExitCode::SUCCESS
+                }
+                Err(problems) => {
+                    let _ = writeln!(std::io::stderr(), "{problems}");
+                    ExitCode::from(2)
+                }
+            };
+        }
+        Action::Check(check) => return check.perform(),
+        Action::Run(run) => return run.perform(),
+        Action::Env(env) => return env.perform(),
+        Action::Why(why) => return why.perform(),
         Action::Print(text) => {
             let printed = std::io::stdout().write_all(&text);
             return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -39,7 +58,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match server::run(*flags, config) {
+    match server::run(*flags, config, &proof) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error}");

@@ -84,8 +84,11 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
             }
             Turn::Rests => {}
         }
-        let Some(parts) = serving.into_parts() else { return };
-        edge = parts.io.into_inner();
+        edge = match serving.into_parts() {
+            // Everything else goes at once: hyper's buffer is what this is about.
+            Some(parts) => parts.io.into_inner(),
+            None => return,
+        };
         let rest = tokio::select! {
             rest = edge.rest() => rest,
             () = begun.as_mut() => Rest::Ended,

@@ -44,7 +44,15 @@ mod routes;
 mod browser;
 mod draining;
 mod logs;
+mod operation {
+    mod activity;
+    mod http2;
+    mod listening;
+    mod reloading;
+    mod tls;
+}
 mod python;
+mod why;
 
 mod architecture;
 mod conformance;

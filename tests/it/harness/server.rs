@@ -78,7 +78,7 @@ pub fn launch(mut command: Command, tree: Tree) -> Server {
     let mut banner = String::new();
     stdout.read_line(&mut banner).expect("standard output is text");
     let banner = banner.trim_end().to_owned();
-    let address = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
+    let address = banner.split("://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
     let Some(address) = address else {
         let _ = child.kill();
         let _ = child.wait();
