@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use crate::edge::Exchange;
+use crate::gateway::Source;
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ pub struct Arrival {
     /// Method, version, fields.
     pub parts: Parts,
     /// The body, until somebody takes it.
-    pub body: Option<Incoming>,
+    pub body: Option<Source>,
     /// The target in origin form, as the client wrote it.
     pub target: Bytes,
     /// The target as the client wrote it, where that was not in origin form.

@@ -10,6 +10,7 @@ mod pipe;
 mod process;
 pub mod script;
 pub mod settings;
+mod source;
 mod stderr;
 mod upload;
 pub mod vars;
@@ -32,8 +33,9 @@ pub use output::{Output, Settled};
 pub use process::Permit;
 pub use script::{NoScript, Script};
 pub use settings::Settings;
+pub use source::{Patience, Source};
 pub use stderr::Tail;
-pub use upload::{Source, Upload};
+pub use upload::Upload;
 pub use vars::MetaVars;
 
 use crate::spawner::{Child, Ending, Identity, Job, SpawnError, Spawner, Stdio, Step};

@@ -20,6 +20,7 @@ use crate::body::Body;
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge, Exchanges, Rest};
+use crate::gateway::Source;
 
 /// Why hyper was left.
 enum Turn {
@@ -114,6 +115,6 @@ async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Pee
     };
     let id = app.request_id();
     let (connection, exchange) = (peer.connection, Some(incoming.exchange));
-    let arrival = Arrival { parts, body: Some(body), target, other_form, connection, exchange, id };
+    let arrival = Arrival { parts, body: Some(Source::new(body)), target, other_form, connection, exchange, id };
     dispatch::answer(&app, arrival, refused).await
 }
