@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use tokio::sync::watch;
 
+use crate::body::Source;
 use crate::edge::Exchange;
-use crate::gateway::Source;
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::pipe::{self, Writer};
-use super::source::Source;
+use crate::body::Source;
 
 /// A chunked body up to this many octets is kept in memory: it fits into a pipe at once.
 const IN_MEMORY: usize = 64 << 10;

@@ -110,7 +110,7 @@ impl Drain {
         tokio::select! {
             _ = open.wait_for(|open| *open == 0) => Ending::InTime,
             () = tokio::time::sleep(deadline) => {
-                tracing::warn!(connections = *self.open.borrow(), "draining took too long: the rest is cut off");
+                tracing::warn!(connections = *self.open.borrow(), "draining: the time is up, the rest is cut off");
                 Ending::InTime
             }
             () = signals.again() => {

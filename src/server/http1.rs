@@ -16,11 +16,10 @@ use tokio::io::AsyncWriteExt;
 
 use super::serve::{Peer, guarded, refused, seated};
 use super::stream::Stream;
-use crate::body::Body;
+use crate::body::{Body, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge, Exchanges, Rest};
-use crate::gateway::Source;
 
 /// Why hyper was left.
 enum Turn {

@@ -21,12 +21,11 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::serve::{Peer, guarded, refused, seated};
 use super::stream::Stream;
-use crate::body::Body;
+use crate::body::{Body, Patience, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge};
 use crate::failure::{Failure, Kind};
-use crate::gateway::{Patience, Source};
 
 /// Streams at once on one connection.
 const STREAMS: u32 = 100;

@@ -108,7 +108,7 @@ fn the_end_has_a_deadline() {
     server.signal(Signal::TERM);
     let (code, _, log) = server.ended();
     assert_eq!(code, Some(0));
-    assert!(log.contains("draining took too long"), "{log}");
+    assert!(log.contains("draining: the time is up"), "{log}");
     assert!(log.contains("\"GET /cgi-bin/gated HTTP/1.1\" "), "what was cut off is in the log as well: {log}");
     until_gone(pid);
 }
