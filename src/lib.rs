@@ -7,6 +7,10 @@ pub mod config;
 pub mod logging;
 pub mod websocketd;
 
+pub mod check;
+pub mod rehearse;
+pub mod why;
+
 pub mod app;
 pub mod server;
 
@@ -29,6 +33,8 @@ pub mod scripts;
 pub mod websocket;
 
 pub mod spawner;
+
+pub mod explain;
 
 pub mod access_log;
 pub mod body;

@@ -5,6 +5,7 @@ mod identity;
 mod problem;
 mod resolve;
 mod section;
+mod shown;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::spawner::Identity;
 
 pub use problem::{ConfigError, Problem};
 pub use resolve::{resolve, resolve_again, resolve_text};
+pub use shown::show;
 
 /// What was said on the command line; each flag overrides one key of the file.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +83,8 @@ pub struct Config {
     pub http10: bool,
     /// Python's habits.
     pub python: bool,
+    /// Whether clients on this machine are told why a script failed.
+    pub explain: bool,
     /// Whether a request target without its first slash gets one, as Python does.
     pub add_slash: bool,
     /// How paths are read.

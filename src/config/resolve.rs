@@ -193,6 +193,8 @@ impl Resolver<'_> {
             http10: self.flags.http10.unwrap_or(python),
             add_slash: python_style,
             python,
+            // Whoever writes a configuration file serves others, perhaps through a proxy on this machine.
+            explain: self.written.explain.unwrap_or(found.is_none()) && !python,
             escapes: if python { Escapes::Python } else { Escapes::Strict },
             routes,
             cache: self.cache.clone(),

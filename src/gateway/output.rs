@@ -10,6 +10,7 @@ use tokio::time::Sleep;
 
 use super::dechunk::Dechunk;
 use super::process::Process;
+use super::record::Fault;
 use crate::body::Stream;
 use crate::spawner::Ending;
 
@@ -155,7 +156,7 @@ impl Output {
     fn finish(&mut self) -> Option<io::Result<Bytes>> {
         let mut process = self.process.take()?;
         if !self.buffer.is_empty() {
-            process.parts().context.remark("the body is longer than its Content-Length; the rest was not sent");
+            process.parts().context.fault(Fault::Longer { over: self.buffer.len() as u64 });
         }
         process.let_finish();
         None
@@ -173,7 +174,8 @@ impl Output {
                     Poll::Pending => {}
                 }
             }
-            if self.closed.is_some() && self.owed.is_some_and(|owed| owed > 0) {
+            if let (Some(_), Some(missing @ 1..)) = (self.closed, self.owed) {
+                parts.context.fault(Fault::Shorter { missing });
                 return Poll::Ready(Err(io::Error::other("the body is shorter than its Content-Length")));
             }
             if self.closed.is_some() && self.dechunk.is_some() {
@@ -208,9 +210,11 @@ impl Output {
                 continue;
             }
             if settings.total.is_some_and(|total| now >= parts.started + total) {
+                parts.context.fault(Fault::TimedOut { key: "timeout" });
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the program ran too long (timeout)")));
             }
             if settings.idle.is_some_and(|idle| now >= waiting_since + idle) {
+                parts.context.fault(Fault::TimedOut { key: "idle-timeout" });
                 return Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the program was silent too long (idle-timeout)",

@@ -11,7 +11,6 @@ use bytes::BytesMut;
 use super::Context;
 use super::pipe::Reader;
 use super::settings::Settings;
-use super::stderr::Tail;
 use super::upload::Feeder;
 use crate::spawner::{Child, Ending};
 
@@ -31,7 +30,6 @@ pub(super) struct Parts {
     pub(super) settings: Arc<Settings>,
     pub(super) context: Arc<Context>,
     pub(super) started: Instant,
-    pub(super) stderr: Tail,
     pub(super) ending: Option<Ending>,
     /// Given back when the process is gone, not when the client is: otherwise clients that leave at once could
     /// start any number of processes.

@@ -74,7 +74,7 @@ pub(super) async fn run(listener: Listener, doorman: Doorman, common: Arc<Common
             Ok(accepted) => {
                 let address = match &accepted {
                     Accepted::Tcp(_, peer) => Some(peer.ip().to_canonical()),
-                    Accepted::Unix(_) => None,
+                    Accepted::Unix(_) | Accepted::Rehearsed(..) => None,
                 };
                 let most = common.current.get().config.limits.per_address;
                 // Beyond its share an address is turned away without a word: closing costs least.

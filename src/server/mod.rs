@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 mod listener;
 mod privileges;
+pub mod rehearsal;
 mod reload;
 mod serve;
 mod stream;
@@ -43,6 +44,10 @@ pub(crate) struct Current(Arc<RwLock<Arc<App>>>);
 impl Current {
     fn new(app: App) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(app))))
+    }
+
+    fn shared(app: Arc<App>) -> Self {
+        Self(Arc::new(RwLock::new(app)))
     }
 
     pub(crate) fn get(&self) -> Arc<App> {

@@ -48,6 +48,7 @@ mod operation {
     mod tls;
 }
 mod python;
+mod why;
 
 mod architecture;
 mod conformance;
