@@ -35,7 +35,7 @@ pub use record::{Fault, Record};
 pub use script::{NoScript, Script};
 pub use settings::Settings;
 pub use stderr::Tail;
-pub use upload::{Source, Upload};
+pub use upload::Upload;
 pub use vars::MetaVars;
 
 use crate::spawner::{Child, Ending, Identity, Job, SpawnError, Spawner, Stdio, Step};

@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("edge", &[]),
-    ("connection", &["edge"]),
+    ("connection", &["body", "edge"]),
     (
         "dispatch",
         &[

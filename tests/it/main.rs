@@ -44,6 +44,7 @@ mod routes;
 mod browser;
 mod draining;
 mod logs;
+#[allow(clippy::unwrap_used, reason = "what helps a test may fail as the test may")]
 mod operation {
     mod activity;
     mod http2;
