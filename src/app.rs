@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::access_log::LogFile;
 use crate::builtin::ProcessCount;
 use crate::config::Config;
+use crate::edge;
 use crate::files;
 use crate::spawner::Spawner;
 use crate::websocket;
@@ -30,7 +31,9 @@ pub struct App {
     pub hubs: websocket::Hubs,
     /// When the server came up.
     pub started: Instant,
-    ids: RequestIds,
+    /// How much a connection may take, as the edge needs it.
+    pub edge: Arc<edge::Limits>,
+    ids: Arc<RequestIds>,
 }
 
 impl App {
@@ -39,14 +42,22 @@ impl App {
         Self {
             files: config.cache.clone(),
             types: config.types.clone(),
+            edge: Arc::new(edge_limits(&config)),
             config,
             spawner,
             log,
             processes: ProcessCount::default(),
             hubs: websocket::Hubs::default(),
             started: Instant::now(),
-            ids: RequestIds::new(),
+            ids: Arc::new(RequestIds::new()),
         }
+    }
+
+    /// The same server with another configuration. Requests in flight keep `old`; what they occupy counts here too.
+    pub fn renew(old: &Self, mut config: Config) -> Self {
+        config.inherit(&old.config);
+        let new = Self::new(config, old.spawner.clone(), old.log.clone());
+        Self { started: old.started, ids: old.ids.clone(), ..new }
     }
 
     /// An id that no other request of this or another run has.
@@ -71,6 +82,17 @@ impl App {
             chown(&config.state, Some(identity.uid), Some(identity.gid))?;
         }
         Ok(())
+    }
+}
+
+fn edge_limits(config: &Config) -> edge::Limits {
+    let limits = &config.limits;
+    edge::Limits {
+        head_time: limits.header,
+        idle_time: limits.keep_alive,
+        write_idle: limits.write,
+        add_slash: config.add_slash,
+        ..edge::Limits::default()
     }
 }
 

@@ -134,7 +134,7 @@ impl Serve {
             directory: self.directory,
             bind: self.bind,
             port: self.port,
-            http10: self.protocol.as_deref() == Some("HTTP/1.0"),
+            http10: self.protocol.map(|version| version == "HTTP/1.0"),
             python_style: self.cgi,
             python_compat: self.python_compat,
             content_type: self.content_type,
@@ -166,7 +166,7 @@ mod tests {
     fn pythons_command_line_is_taken() {
         let line = "cgiserve --cgi -b 127.0.0.1 -d /tmp -p HTTP/1.1 -H X-A b -H X-C d --content-type text/plain 8001";
         let Action::Serve(flags) = Cli::try_parse_from(line.split(' ')).unwrap().action() else { panic!() };
-        assert_eq!((flags.port, flags.http10, flags.python_style), (Some(8001), false, true));
+        assert_eq!((flags.port, flags.http10, flags.python_style), (Some(8001), Some(false), true));
         assert_eq!(flags.headers, [("X-A".to_owned(), "b".to_owned()), ("X-C".to_owned(), "d".to_owned())]);
         for wrong in ["cgiserve x", "cgiserve 70000", "cgiserve -p HTTP/9", "cgiserve --tls-key x", "cgiserve --nope"] {
             assert_eq!(Cli::try_parse_from(wrong.split(' ')).unwrap_err().exit_code(), 2, "{wrong}");

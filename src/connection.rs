@@ -62,6 +62,8 @@ pub struct Arrival {
     pub body: Option<Incoming>,
     /// The target in origin form, as the client wrote it.
     pub target: Bytes,
+    /// The target as the client wrote it, where that was not in origin form.
+    pub other_form: Option<Bytes>,
     /// The connection.
     pub connection: Connection,
     /// The exchange on an HTTP/1 connection.

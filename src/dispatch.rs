@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
-use http::{HeaderMap, HeaderValue, Method, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::App;
 use crate::body::Body;
 use crate::builtin;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
+use crate::edge::{Exchange, Fault};
 use crate::failure::{Blame, Failure, Kind};
 use crate::files;
 use crate::path::UrlPath;
@@ -32,7 +34,7 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
     };
     let mut response = match outcome {
         Ok(response) => response,
-        Err(failure) => explain(app, &arrival, &failure, &mut ticket).await,
+        Err(failure) => explain(app, &arrival, &as_the_edge_saw_it(&arrival, failure), &mut ticket).await,
     };
     dress(app, &mut response);
     let (parts, body) = response.into_parts();
@@ -45,18 +47,8 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
 }
 
 fn ticket(app: &Arc<App>, arrival: &Arrival, refused: bool) -> Ticket {
-    let line = if refused {
-        arrival.target.clone()
-    } else {
-        let version = match arrival.parts.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2.0",
-            _ => "HTTP/1.1",
-        };
-        let method = arrival.parts.method.as_str().as_bytes();
-        Bytes::from([method, b" ", &arrival.target, b" ", version.as_bytes()].concat())
-    };
-    Ticket::new(app.clone(), arrival.connection.peer, line, &arrival.parts.headers, arrival.id.clone())
+    let Arrival { parts, target, id, .. } = arrival;
+    Ticket::new(app.clone(), arrival.connection.peer, parts, target, refused, id)
 }
 
 /// Host, method, path, route, credentials, target: each may end the request.
@@ -144,6 +136,10 @@ async fn serve(
     path: &UrlPath,
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
+    if app.config.python && !matches!(found.route.target, Target::Builtin(_)) {
+        let script = matches!(found.route.target, Target::Scripts(_) | Target::Script(_));
+        compat::admit_method(asking.method, script)?;
+    }
     match &found.route.target {
         Target::Builtin(endpoint) => match builtin::answer(*endpoint, asking.method, &app.processes).await? {
             Some(response) => Ok(Outcome::Response(response)),
@@ -192,18 +188,25 @@ async fn serve_files(
     if *asking.method == Method::POST && builtin::is_json(&arrival.parts.headers) {
         return process_input(arrival).await;
     }
+    let python = app.config.python.then(|| compat::conditions(&arrival.parts.headers));
     let request = files::Request {
         method: asking.method,
         path,
         from: found.from,
         query: query_of(asking.target),
-        headers: &arrival.parts.headers,
+        headers: python.as_ref().unwrap_or(&arrival.parts.headers),
     };
     if route::lacks_slash(&app.config.routes, path) {
         return Ok(Outcome::Response(files::redirect(&files.tree, request)?));
     }
     match files::serve(&files.tree, request).await? {
-        files::Found::Response(response) => Ok(Outcome::Response(response)),
+        files::Found::Response(mut response) => {
+            if app.config.python && response.status() == StatusCode::MOVED_PERMANENTLY {
+                let written = arrival.other_form.as_deref().unwrap_or(asking.target);
+                compat::redirect_as_written(response.headers_mut(), written);
+            }
+            Ok(Outcome::Response(response))
+        }
         files::Found::Index { file_name } => {
             let index =
                 UrlPath::parse(&percent_encode(&[path.as_bytes(), file_name.as_bytes()].concat()), app.config.escapes)?;
@@ -255,6 +258,14 @@ async fn sendfile(
         }
         files::Found::Index { .. } => Err(bad()),
     }
+}
+
+/// Of a body that broke off the edge knows more: who left, who was too slow, whose chunks were malformed.
+fn as_the_edge_saw_it(arrival: &Arrival, failure: Failure) -> Failure {
+    let fault = arrival.exchange.as_ref().and_then(Exchange::fault).filter(|_| failure.kind == Kind::BodyBroken);
+    let Some(reason) = fault.map(Fault::reason) else { return failure };
+    let status = StatusCode::from_u16(reason.status).unwrap_or(failure.kind.status());
+    Failure { refused: Some((status, reason.slug)), ..failure.with_message(reason.text) }
 }
 
 /// The answer to a failure, and its line in the log.

@@ -39,6 +39,8 @@ macro_rules! kinds {
 kinds! {
     /// The request target or head is malformed.
     BadRequest => 400, Client, "bad-request", "The request is malformed.";
+    /// The request's body broke off: the client left, was too slow, or framed it wrongly.
+    BodyBroken => 400, Client, "body-broken", "The request body did not arrive.";
     /// Credentials are missing or wrong (RFC 9110 §11.6.1).
     Unauthorized => 401, Client, "unauthorized", "This page asks for a user name and a password.";
     /// Nothing a client could do would make this allowed.

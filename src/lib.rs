@@ -20,6 +20,8 @@ pub mod route;
 pub mod auth;
 pub mod limits;
 
+pub mod compat;
+
 pub mod builtin;
 pub mod files;
 pub mod gateway;

@@ -37,6 +37,25 @@ impl Admission {
         (self.capacity - self.places.available_permits(), self.queued.load(Ordering::Relaxed))
     }
 
+    /// Takes the place of `old` after a reload, so that what runs there counts here. The same one where nothing changed;
+    /// otherwise each place taken there is taken here too until it is free. (Who waits there enters there.)
+    #[must_use]
+    pub fn inherit(self: Arc<Self>, old: &Arc<Self>) -> Arc<Self> {
+        if (self.capacity, self.queue, self.patience) == (old.capacity, old.queue, old.patience) {
+            return old.clone();
+        }
+        old.places.forget_permits(old.places.available_permits());
+        for _ in 0..old.load().0.min(self.capacity) {
+            let (here, there) = (self.places.clone(), old.places.clone());
+            let Ok(taken) = here.try_acquire_owned() else { break };
+            tokio::spawn(async move {
+                let free = there.acquire().await;
+                drop((free, taken));
+            });
+        }
+        self
+    }
+
     async fn enter(&self) -> Result<OwnedSemaphorePermit, Failure> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(place);

@@ -42,8 +42,11 @@ fn main() -> ExitCode {
     match server::run(*flags, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "cgiserve: {error}");
-            ExitCode::FAILURE
+            let _ = writeln!(std::io::stderr(), "{error}");
+            match error {
+                server::Error::Config(_) => ExitCode::from(2),
+                server::Error::System(_) => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -46,14 +46,15 @@ impl fmt::Display for PathError {
     }
 }
 
-/// What becomes of `%` without two hexadecimal digits behind it.
+/// How a path is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Escapes {
-    /// A broken escape is an error.
+    /// Segments first, decoded after; whatever is not plain is an error.
     #[default]
     Strict,
-    /// A broken escape stands for itself, as in Python's server.
-    Literal,
+    /// As Python's server reads it: decoded first, `%2F` included; a broken escape stands for itself, control octets
+    /// but NUL too, and `..` stops at the root.
+    Python,
 }
 
 /// One segment of a [`UrlPath`], with where it ends in the path.
@@ -73,13 +74,16 @@ impl UrlPath {
         if raw.first() != Some(&b'/') {
             return Err(PathError::NotAbsolute);
         }
+        if escapes == Escapes::Python {
+            return Self::parse_python(raw);
+        }
         let mut bytes = Vec::with_capacity(raw.len() + 1);
         let mut encoded_slashes = Vec::new();
         let mut ends_in_slash = true;
         for segment in raw[1..].split(|&b| b == b'/') {
             let start = bytes.len();
             bytes.push(b'/');
-            decode_segment(segment, escapes, &mut bytes, &mut encoded_slashes)?;
+            decode_segment(segment, &mut bytes, &mut encoded_slashes)?;
             let decoded = &bytes[start + 1..];
             ends_in_slash = matches!(decoded, b"" | b"." | b"..");
             match decoded {
@@ -97,6 +101,32 @@ impl UrlPath {
             bytes.push(b'/');
         }
         Ok(Self { bytes, encoded_slashes })
+    }
+
+    fn parse_python(raw: &[u8]) -> Result<Self, PathError> {
+        // A broken escape is left as it is, which is what Python's unquote does.
+        let decoded = without_surrogates(percent_encoding::percent_decode(raw).collect());
+        if decoded.contains(&0) {
+            return Err(PathError::ControlByte);
+        }
+        let mut segments: Vec<&[u8]> = Vec::new();
+        for segment in decoded.split(|&b| b == b'/') {
+            match segment {
+                b"" | b"." => {}
+                b".." => drop(segments.pop()),
+                _ => segments.push(segment),
+            }
+        }
+        let folder = matches!(decoded.rsplit(|&b| b == b'/').next(), Some(b"" | b"." | b".."));
+        let mut bytes = segments.iter().fold(Vec::new(), |mut all, segment| {
+            all.push(b'/');
+            all.extend_from_slice(segment);
+            all
+        });
+        if folder || bytes.is_empty() {
+            bytes.push(b'/');
+        }
+        Ok(Self { bytes, encoded_slashes: Vec::new() })
     }
 
     /// The decoded path: SCRIPT_NAME + PATH_INFO of RFC 3875 §3.3.
@@ -155,13 +185,24 @@ impl fmt::Debug for UrlPath {
     }
 }
 
+/// Octets that are not UTF-8 as Python writes them in its listings, U+DC80 to U+DCFF, turned back into what they are.
+fn without_surrogates(decoded: Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(decoded.len());
+    let mut rest = decoded.as_slice();
+    while let Some((&first, tail)) = rest.split_first() {
+        if let [0xed, second @ 0xb2..=0xb3, third @ 0x80..=0xbf, behind @ ..] = rest {
+            bytes.push((second & 0x03) << 6 | third & 0x3f);
+            rest = behind;
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    bytes
+}
+
 /// Appends the decoded `segment` to `bytes`, noting encoded slashes.
-fn decode_segment(
-    segment: &[u8],
-    escapes: Escapes,
-    bytes: &mut Vec<u8>,
-    encoded_slashes: &mut Vec<usize>,
-) -> Result<(), PathError> {
+fn decode_segment(segment: &[u8], bytes: &mut Vec<u8>, encoded_slashes: &mut Vec<usize>) -> Result<(), PathError> {
     let start = bytes.len();
     let first_slash = encoded_slashes.len();
     let mut rest = segment;
@@ -173,7 +214,6 @@ fn decode_segment(
                     rest = &tail[2..];
                     high << 4 | low
                 }
-                _ if escapes == Escapes::Literal => b'%',
                 _ => return Err(PathError::BrokenEscape),
             }
         } else {
@@ -275,8 +315,19 @@ mod tests {
     }
 
     #[test]
-    fn broken_escapes_stand_for_themselves_when_asked() {
-        let path = UrlPath::parse(b"/%zz%2", Escapes::Literal).unwrap();
-        assert_eq!(path.as_bytes(), b"/%zz%2");
+    fn pythons_habits_when_asked() {
+        for (raw, read) in [
+            ("/%zz%2", "/%zz%2"),
+            ("/../../a", "/a"),
+            ("/a%2f..%2Fb/", "/b/"),
+            ("/x/..%2f../%0a%0d/../y", "/y"),
+            ("/..", "/"),
+        ] {
+            let path = UrlPath::parse(raw.as_bytes(), Escapes::Python).unwrap();
+            assert_eq!(path.as_bytes(), read.as_bytes(), "{raw}");
+        }
+        let surrogate = UrlPath::parse(b"/%40%ED%B3%A7%ED%B2%80.txt", Escapes::Python).unwrap();
+        assert_eq!(surrogate.as_bytes(), b"/@\xe7\x80.txt");
+        assert_eq!(UrlPath::parse(b"/a%00", Escapes::Python), Err(PathError::ControlByte));
     }
 }

@@ -1,7 +1,8 @@
 //! What the server writes itself: error pages, redirects, and the fields that every answer carries.
 
 use http::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use maud::{DOCTYPE, html};
@@ -30,6 +31,10 @@ pub fn failure(failure: &Failure, voice: Voice, id: &str) -> Response<Body> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, kind);
+    if voice == Voice::Json {
+        // No answer of an endpoint may be kept, and browsers keep a 404.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     explain(failure, headers);
     response
 }

@@ -14,6 +14,7 @@ use hyper::ext::ReasonPhrase;
 
 use crate::app::App;
 use crate::body::Body;
+use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::failure::{Blame, Failure, Kind};
 use crate::gateway::{self, Answer, Call, Error, MetaVars, NoScript, Output, Script, Settled, Upload, script};
@@ -25,6 +26,9 @@ use crate::websocket;
 
 /// How long an answer whose end is not in sight yet is held back so that it may go out whole; then it streams.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// The same for a redirect: its body is seldom more than nothing, and there are clients that wait for the end of one
+/// without a length.
+const PATIENCE_WITH_REDIRECT: Duration = Duration::from_secs(1);
 /// Largest answer that goes out whole, octets.
 const WHOLE: usize = 256 << 10;
 
@@ -143,6 +147,10 @@ pub async fn run(
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
         if let Some(exchange) = exchange.filter(|_| early) {
+            let mut head = head;
+            if settings.python {
+                compat::always_200(&mut head);
+            }
             let status = StatusCode::from_u16(head.final_status()).unwrap_or(StatusCode::EARLY_HINTS);
             exchange.interim(status, &head.fields);
         }
@@ -200,6 +208,7 @@ pub fn call(
     let script_name = scripts.script_name.as_deref().unwrap_or(script_name);
     let server_name = server_name(app, arrival);
     let from = asking.redirected_from.map(|target| (path_of(target), query_of(target).unwrap_or_default()));
+    let claimed = settings.python.then(|| compat::claimed_user(&arrival.parts.headers)).flatten();
     let vars = MetaVars {
         method: asking.method.as_str(),
         request_uri: asking.target,
@@ -220,13 +229,14 @@ pub fn call(
         local: arrival.connection.local,
         https: arrival.connection.tls,
         content_length: upload.length(),
-        user: asking.user.map(|user| ("Basic", user.as_bytes())),
+        user: asking.user.or(claimed.as_deref()).map(|user| ("Basic", user.as_bytes())),
         id: &arrival.id,
         redirected_from: from,
         headers: &arrival.parts.headers,
         pass_authorization: settings.pass_authorization,
         upgrade: upgrade == Upgrade::Yes,
         empty_path_info: settings.empty_path_info,
+        python: settings.python,
     };
     let environment = vars.environment(&settings.env);
     let reads = matches!(*asking.method, Method::GET | Method::HEAD);
@@ -286,7 +296,8 @@ async fn reply(
         output.discard();
         Body::empty()
     } else {
-        body(output, head.content_length.filter(|_| !head.chunked)).await
+        let patience = if status.is_redirection() { PATIENCE_WITH_REDIRECT } else { PATIENCE };
+        body(output, head.content_length.filter(|_| !head.chunked), patience).await
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -304,9 +315,9 @@ async fn reply(
     Ok(Outcome::Response(response))
 }
 
-async fn body(output: Output, length: Option<u64>) -> Body {
+async fn body(output: Output, length: Option<u64>, patience: Duration) -> Body {
     // A length that the script gave needs no look ahead, unless the answer is short enough to be here already.
-    match output.settle(PATIENCE, WHOLE).await {
+    match output.settle(patience, WHOLE).await {
         Settled::Whole(bytes) => Body::whole(bytes),
         Settled::Stream(output) => Body::stream(output, length),
     }
@@ -331,7 +342,7 @@ pub fn failure(error: Error, file: &Path) -> Failure {
             Failure::new(Kind::NoScriptHead, format!("{file} {how} after {octets} octets without a complete header"))
         }
         Error::Timeout(key) => Failure::new(Kind::ScriptTimeout, format!("{file} gave no header in time ({key})")),
-        Error::ClientGone(why) => Failure::new(Kind::BadRequest, format!("the body did not arrive: {why}")),
+        Error::ClientGone(why) => Failure::new(Kind::BodyBroken, format!("the body did not arrive: {why}")),
         Error::SpawnerDied => Failure::new(Kind::SpawnerDied, format!("{file}: the spawner died")),
     }
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method};
+use http::request::Parts;
+use http::{HeaderValue, Method, Version};
 
 use crate::access_log::{Format, Record};
 use crate::app::App;
@@ -21,7 +22,7 @@ const CLIENT_LEFT: u16 = 499;
 pub struct Ticket {
     app: Arc<App>,
     client: Option<SocketAddr>,
-    line: Bytes,
+    line: Line,
     started: Instant,
     referer: Option<HeaderValue>,
     agent: Option<HeaderValue>,
@@ -37,18 +38,56 @@ pub struct Ticket {
     _held: Option<Box<dyn Send>>,
 }
 
+/// The request line as sent.
+enum Line {
+    /// Nobody will want to know.
+    Unwanted,
+    Refused(Bytes),
+    Taken(Method, Bytes, Version),
+}
+
+impl Line {
+    fn pieces(&self) -> [&[u8]; 3] {
+        match self {
+            Self::Unwanted => [b"", b"", b""],
+            Self::Refused(line) => [line, b"", b""],
+            Self::Taken(method, target, version) => {
+                let version: &[u8] = match *version {
+                    Version::HTTP_10 => b"HTTP/1.0",
+                    Version::HTTP_2 => b"HTTP/2.0",
+                    _ => b"HTTP/1.1",
+                };
+                [method.as_str().as_bytes(), target, version]
+            }
+        }
+    }
+}
+
 impl Ticket {
-    /// For a request that has just arrived; `line` is the request line as sent.
-    pub fn new(app: Arc<App>, client: Option<SocketAddr>, line: Bytes, headers: &HeaderMap, id: String) -> Self {
+    /// For a request that has just arrived. `target` is its target as sent, or all of its line if that was `refused`.
+    pub fn new(
+        app: Arc<App>,
+        client: Option<SocketAddr>,
+        parts: &Parts,
+        target: &Bytes,
+        refused: bool,
+        id: &str,
+    ) -> Self {
+        let line = match app.config.access {
+            None => Line::Unwanted,
+            // On HTTP/2 the pieces were understood, whatever is wrong with them.
+            Some(_) if refused && parts.version != Version::HTTP_2 => Line::Refused(target.clone()),
+            Some(_) => Line::Taken(parts.method.clone(), target.clone(), parts.version),
+        };
         let detailed = matches!(app.config.access, Some(Format::Combined | Format::Json));
-        let field = |name| if detailed { headers.get(name).cloned() } else { None };
+        let field = |name| if detailed { parts.headers.get(name).cloned() } else { None };
         Self {
             client,
             line,
             started: Instant::now(),
             referer: field(REFERER),
             agent: field(USER_AGENT),
-            id,
+            id: if detailed { id.to_owned() } else { String::new() },
             user: None,
             status: 0,
             failure: None,
@@ -106,14 +145,13 @@ impl Watcher for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let app = &self.app;
+        let Some(format) = app.config.access else { return };
         let status = if self.complete || self.failure.is_some() { self.status } else { CLIENT_LEFT };
         let status = if status == 0 { CLIENT_LEFT } else { status };
-        let Some(format) = app.config.access else { return };
-        let client = self.client.map_or_else(|| "-".to_owned(), |client| client.ip().to_canonical().to_string());
         let record = Record {
-            client: &client,
+            client: self.client.map(|client| client.ip()),
             user: self.user.as_deref(),
-            line: &self.line,
+            line: self.line.pieces(),
             status,
             octets: self.octets,
             took: self.started.elapsed(),
@@ -122,6 +160,6 @@ impl Drop for Ticket {
             id: &self.id,
             failure: self.failure.as_ref().map(|(slug, message)| (*slug, message.as_str())),
         };
-        app.log.push(record.format(format).as_bytes());
+        app.log.record(&record, format);
     }
 }

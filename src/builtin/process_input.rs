@@ -32,7 +32,7 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 /// Counts what is posted.
 ///
 /// # Errors
-/// 415 for anything but JSON, 413 over [`MAX_INPUT`], 400 where the client leaves or the JSON is malformed.
+/// 415 for anything but JSON, 413 over [`MAX_INPUT`], 400 where the body breaks off or the JSON is malformed.
 pub async fn count<B>(headers: &HeaderMap, mut body: B) -> Result<Response<Body>, Failure>
 where
     B: http_body::Body<Data = bytes::Bytes> + Unpin,
@@ -43,7 +43,7 @@ where
     }
     let mut text = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Failure::new(Kind::BadRequest, error.to_string()))?;
+        let frame = frame.map_err(|error| Failure::new(Kind::BodyBroken, error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         if text.len() + data.len() > MAX_INPUT {
             return Err(Failure::new(Kind::BodyTooLarge, "more than 1 MiB of JSON"));

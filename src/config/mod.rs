@@ -17,11 +17,11 @@ use crate::access_log::Format;
 use crate::files::{Cache, Types};
 use crate::limits::Admission;
 use crate::path::Escapes;
-use crate::route::Route;
+use crate::route::{Route, Target};
 use crate::spawner::Identity;
 
 pub use problem::{ConfigError, Problem};
-pub use resolve::{resolve, resolve_text};
+pub use resolve::{resolve, resolve_again, resolve_text};
 
 /// What was said on the command line; each flag overrides one key of the file.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +34,8 @@ pub struct Flags {
     pub bind: Option<String>,
     /// The positional port.
     pub port: Option<u16>,
-    /// `-p HTTP/1.0`: Python's default was to close after every answer.
-    pub http10: bool,
+    /// `-p`: whether it says HTTP/1.0, which closes after every answer.
+    pub http10: Option<bool>,
     /// `--cgi`, or anything else that only Python's command line has: its habits of layout and listing.
     pub python_style: bool,
     /// `--python-compat`: its habits of running scripts.
@@ -67,6 +67,8 @@ pub struct Config {
     pub document_root: PathBuf,
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// Permission bits of Unix sockets.
+    pub socket_mode: u32,
     /// SERVER_NAME, in place of the Host field.
     pub server_name: Option<String>,
     /// Host names this server answers for; empty: any.
@@ -79,7 +81,9 @@ pub struct Config {
     pub http10: bool,
     /// Python's habits.
     pub python: bool,
-    /// What a broken percent escape means.
+    /// Whether a request target without its first slash gets one, as Python does.
+    pub add_slash: bool,
+    /// How paths are read.
     pub escapes: Escapes,
     /// Small files in memory, and what file names mean: shared by all trees.
     pub cache: Arc<Cache>,
@@ -109,6 +113,23 @@ pub struct Config {
     pub limits: ServerLimits,
     /// What an operator should know but need not change.
     pub remarks: Vec<String>,
+}
+
+impl Config {
+    /// Takes over from `old` how many scripts run, in all and on each route that is still there, so that a reload does
+    /// not let twice as many run.
+    pub fn inherit(&mut self, old: &Self) {
+        self.admission = self.admission.clone().inherit(&old.admission);
+        for route in &mut self.routes {
+            let Some(before) = old.routes.iter().find(|before| before.pattern == route.pattern) else { continue };
+            if let (Target::Scripts(new), Target::Scripts(old)) | (Target::Script(new), Target::Script(old)) =
+                (&mut route.target, &before.target)
+            {
+                let admission = new.admission.clone().inherit(&old.admission);
+                Arc::make_mut(new).admission = admission;
+            }
+        }
+    }
 }
 
 /// One place to listen at.

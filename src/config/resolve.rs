@@ -31,6 +31,8 @@ const QUEUE: u64 = 512;
 /// quiet visitors would leave no place for anything else.
 const WEBSOCKETS: u64 = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who may speak at a Unix socket: the server's user and its group, to which a proxy can be added.
+const SOCKET_MODE: u32 = 0o660;
 /// Where scripts find their programs when the server's own environment does not say.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What scripts see of the server's own environment.
@@ -41,8 +43,15 @@ const PASSED: [&str; 4] = ["PATH", "TZ", "LANG", "LC_ALL"];
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
-    let (written, found) = read(flags)?;
-    decide(flags, written, found)
+    decide(flags, read(flags)?, None)
+}
+
+/// The same once more, for the server that runs with `running`: it has given root up, and stays who it is.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub fn resolve_again(flags: &Flags, running: &Config) -> Result<Config, ConfigError> {
+    decide(flags, read(flags)?, Some(running))
 }
 
 /// Decides every value from the text of a configuration that is in no file; `name` stands in front of problems.
@@ -50,13 +59,18 @@ pub fn resolve(flags: &Flags) -> Result<Config, ConfigError> {
 /// # Errors
 /// Every problem there is, at once.
 pub fn resolve_text(flags: &Flags, name: &str, text: &str) -> Result<Config, ConfigError> {
-    decide(flags, file::read(name, text)?, None)
+    decide(flags, (file::read(name, text)?, None), None)
 }
 
-fn decide(flags: &Flags, written: File, found: Option<PathBuf>) -> Result<Config, ConfigError> {
+fn decide(
+    flags: &Flags,
+    (written, found): (File, Option<PathBuf>),
+    running: Option<&Config>,
+) -> Result<Config, ConfigError> {
     let mut problems = Vec::new();
     let config = Resolver {
         flags,
+        running,
         written,
         problems: &mut problems,
         cache: Arc::default(),
@@ -91,6 +105,7 @@ fn read(flags: &Flags) -> Result<(File, Option<PathBuf>), ConfigError> {
 
 struct Resolver<'a> {
     flags: &'a Flags,
+    running: Option<&'a Config>,
     written: File,
     problems: &'a mut Vec<Problem>,
     cache: Arc<Cache>,
@@ -128,13 +143,25 @@ impl Resolver<'_> {
         // The layout of this project, or Python's.
         let htdocs = directory.join("htdocs");
         let split = htdocs.is_dir() && !self.flags.python_style;
+        // Not a word of ours: this is Python's command line.
+        let python_style = self.flags.python_style || python || (!split && found.is_none());
         let document_root = match &self.written.document_root {
             Some(root) => directory.join(root),
             None if split => htdocs,
             None => directory.clone(),
         };
-        let root = rustix::process::geteuid().is_root();
-        let identity = if root { self.identity(&place) } else { None };
+        let root = match self.running {
+            Some(running) => running.identity.is_some(),
+            None => rustix::process::geteuid().is_root(),
+        };
+        let mut identity = if root { self.identity(&place) } else { None };
+        let mut remarks = Vec::new();
+        if let Some(running) = self.running
+            && identity != running.identity
+        {
+            remarks.push("user: a change needs a restart".to_owned());
+            identity.clone_from(&running.identity);
+        }
         let state = self.state(&directory, identity.as_ref().map(|i| i.uid));
         let scripts = Section {
             root,
@@ -143,7 +170,8 @@ impl Resolver<'_> {
             identity: identity.clone(),
             state: state.clone(),
             python,
-            strict: split || found.is_some(),
+            python_style,
+            strict: !python_style,
         };
         let tree = self.options(&scripts, &document_root, &FileKeys::default());
         let mut routes = self.routes(&scripts);
@@ -157,13 +185,15 @@ impl Resolver<'_> {
         let websockets = limits_written.websockets.or(limits_written.max_running).unwrap_or(WEBSOCKETS);
         let config = Config {
             listen: self.listen(&place),
+            socket_mode: self.written.socket_mode.map_or(SOCKET_MODE, |mode| (mode & 0o777) as u32),
             server_name: self.written.server_name.clone(),
             hosts: self.written.hosts.clone().unwrap_or_default(),
             software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")).to_owned(),
             headers: self.headers("command line", "-H", &self.flags.headers.clone()),
-            http10: self.flags.http10 || python,
+            http10: self.flags.http10.unwrap_or(python),
+            add_slash: python_style,
             python,
-            escapes: if python { Escapes::Literal } else { Escapes::Strict },
+            escapes: if python { Escapes::Python } else { Escapes::Strict },
             routes,
             cache: self.cache.clone(),
             types: self.types.clone(),
@@ -172,12 +202,12 @@ impl Resolver<'_> {
             identity,
             state,
             spool: std::env::temp_dir(),
-            tls: self.tls(&place),
+            tls: self.tls(&place, &directory),
             access: self.flags.log.or(self.written.log.access).unwrap_or(Some(Format::Python)),
             log_file: self.written.log.file.as_ref().map(|file| directory.join(file)),
             log_level: self.written.log.level.unwrap_or(tracing::Level::INFO),
             limits,
-            remarks: Vec::new(),
+            remarks,
             file: found,
             directory,
             document_root,
@@ -248,11 +278,15 @@ impl Resolver<'_> {
         all
     }
 
-    fn tls(&mut self, place: &str) -> Option<Tls> {
+    /// Flags name files from where the command was given, the configuration from the folder served.
+    fn tls(&mut self, place: &str, directory: &Path) -> Option<Tls> {
         let keys = &self.written.tls;
-        let cert = self.flags.tls_cert.clone().or_else(|| keys.cert.clone());
-        let key = self.flags.tls_key.clone().or_else(|| keys.key.clone());
-        let password_file = self.flags.tls_password_file.clone().or_else(|| keys.password_file.clone());
+        let either = |flag: &Option<PathBuf>, key: &Option<PathBuf>| {
+            flag.clone().or_else(|| key.as_ref().map(|file| directory.join(file)))
+        };
+        let cert = either(&self.flags.tls_cert, &keys.cert);
+        let key = either(&self.flags.tls_key, &keys.key);
+        let password_file = either(&self.flags.tls_password_file, &keys.password_file);
         match cert {
             Some(cert) => Some(Tls::Files { cert, key, password_file }),
             None if key.is_some() || password_file.is_some() => {
@@ -290,7 +324,7 @@ impl Resolver<'_> {
 
     fn options(&mut self, of: &Section, root: &Path, keys: &FileKeys) -> Options {
         let all = self.written.files.clone();
-        let python_listing = self.flags.python_style || of.python;
+        let python_listing = of.python_style;
         let listing = keys.listing.or(all.listing);
         let mut headers = keys.headers.clone().or(all.headers).unwrap_or_default();
         if let Some(cache) = keys.cache_control.clone().or(all.cache_control) {
@@ -317,6 +351,7 @@ impl Resolver<'_> {
             default_type,
             headers: self.headers(&of.place, "headers", &headers),
             nosniff: keys.nosniff.or(all.nosniff).unwrap_or(true),
+            surrogates: of.python,
             precompressed: keys.precompressed.or(all.precompressed).unwrap_or(false),
             compress: keys.compress.or(all.compress).unwrap_or(false),
             spa_fallback: keys.fallback.clone().or(all.fallback),
@@ -531,6 +566,10 @@ impl Resolver<'_> {
         let passed = keys.pass_env.clone().or_else(|| all.pass_env.clone()).unwrap_or_default();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str() else { continue };
+            // Meant for the server alone (`sd_listen_fds(3)`).
+            if name.starts_with("LISTEN_") {
+                continue;
+            }
             let known = PASSED.contains(&name) || name.starts_with("LC_") || passed.iter().any(|p| p == name);
             if (known || of.python) && !value.is_empty() {
                 set(name.to_owned(), value.as_bytes().to_vec());
@@ -642,6 +681,8 @@ struct Section {
     identity: Option<crate::spawner::Identity>,
     state: PathBuf,
     python: bool,
+    /// Python's command line: its listings, and request targets without their first slash.
+    python_style: bool,
     /// Whether scripts that everybody may write are refused: not in Python's layout, where `chmod 777` was usual.
     strict: bool,
 }
@@ -672,6 +713,10 @@ fn address(name: &str, port: u16) -> Option<Listen> {
     if let Ok(whole) = name.parse::<SocketAddr>() {
         return Some(Listen::Tcp(whole));
     }
-    let mut found = (name, port).to_socket_addrs().ok()?;
+    let (host, port) = match name.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, port.parse().ok()?),
+        _ => (name, port),
+    };
+    let mut found = (host, port).to_socket_addrs().ok()?;
     found.next().map(Listen::Tcp)
 }

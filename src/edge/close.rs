@@ -75,7 +75,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         loop {
             match self.shut {
                 Shut::Open => {
-                    ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+                    match Pin::new(&mut self.io).poll_shutdown(cx) {
+                        Poll::Ready(result) => result?,
+                        Poll::Pending => return self.wait_to_write(cx),
+                    }
                     self.shut = Shut::Sent;
                 }
                 Shut::Sent => {

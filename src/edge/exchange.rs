@@ -30,12 +30,20 @@ impl Exchanges {
         let entry = self.shared.slot().entry.take();
         let out_before = self.shared.bytes_out.load(Ordering::Relaxed);
         let target = match entry {
-            Some(Entry::Request(raw)) => Ok(RawTarget { raw }),
+            Some(Entry::Request(raw)) => Ok(raw),
             Some(Entry::Refused(refusal)) => Err(*refusal),
             // Only a caller that breaks the rule above comes here; closing is the answer that cannot mix up two requests.
             None => Err(Refusal { reason: refusal::OUT_OF_STEP, line: Bytes::new() }),
         };
         Incoming { target, exchange: Exchange { shared: self.shared.clone(), out_before } }
+    }
+}
+
+impl Exchanges {
+    /// Whether the connection is silent between two requests, so that hyper holds nothing worth keeping: it may be
+    /// dropped, and the edge taken out of it to [`rest`](super::Edge::rest). Ask right after hyper was polled.
+    pub fn rests(&self) -> bool {
+        self.shared.has(RESTING)
     }
 }
 
@@ -50,12 +58,22 @@ pub struct Incoming {
 }
 
 /// The origin form of a request target, byte for byte as sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawTarget {
     raw: Option<Bytes>,
+    other_form: Option<Bytes>,
 }
 
 impl RawTarget {
+    pub(crate) fn new(raw: Option<Bytes>, other_form: Option<Bytes>) -> Self {
+        Self { raw, other_form }
+    }
+
+    /// The whole target as sent, where it was not in origin form: with scheme and host, or without its first slash.
+    pub fn other_form(&self) -> Option<&Bytes> {
+        self.other_form.as_ref()
+    }
+
     /// The bytes as sent if they differ from hyper's `Uri` (which then holds a percent-encoded twin); `None` if the
     /// `Uri` is exact.
     pub fn differs(&self) -> Option<&Bytes> {
@@ -209,6 +227,8 @@ pub(crate) const GONE: u32 = 8;
 pub(crate) const INTERIM: u32 = 16;
 /// The request was HTTP/1.0.
 pub(crate) const HTTP10: u32 = 32;
+/// Nothing is in flight in any direction, and has not been for a while.
+pub(crate) const RESTING: u32 = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -230,7 +250,7 @@ pub(crate) struct Slot {
 
 #[derive(Debug)]
 pub(crate) enum Entry {
-    Request(Option<Bytes>),
+    Request(RawTarget),
     Refused(Box<Refusal>),
 }
 

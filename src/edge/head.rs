@@ -6,6 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::exchange::RawTarget;
 use super::limits::Limits;
 use super::octets::{IN_TARGET, ODD_IN_TARGET, TARGET, is_token, value_end};
 use super::refusal::{self, Reason};
@@ -85,7 +86,7 @@ pub(crate) fn scan(bytes: &[u8], limits: &Limits) -> Scan {
 impl Head {
     /// Writes the head that hyper shall see instead of `bytes`, and returns the origin form exactly as the client wrote
     /// it if hyper sees another.
-    pub(crate) fn put_canonical(&self, bytes: &[u8], to: &mut BytesMut) -> Option<Bytes> {
+    pub(crate) fn put_canonical(&self, bytes: &[u8], to: &mut BytesMut) -> RawTarget {
         let target = self.target.of(bytes);
         let mut raw = BytesMut::with_capacity(target.len() + 1);
         match self.form {
@@ -120,7 +121,8 @@ impl Head {
             }
             _ => to.extend_from_slice(&bytes[self.line_end..self.end]),
         }
-        self.odd.then(|| raw.freeze())
+        let other_form = matches!(self.form, Form::Relative | Form::Absolute { .. });
+        RawTarget::new(self.odd.then(|| raw.freeze()), other_form.then(|| Bytes::copy_from_slice(target)))
     }
 }
 

@@ -240,7 +240,7 @@ fn canonical() {
         let mut canonical = BytesMut::new();
         let differs = found.put_canonical(bytes, &mut canonical);
         assert_eq!(canonical.escape_ascii().to_string(), expected.escape_ascii().to_string());
-        assert_eq!(differs.as_deref(), *raw);
+        assert_eq!(differs.differs().map(|raw| &raw[..]), *raw);
         assert!(
             matches!(scan(&canonical, &limits()), Scan::Head(head) if head.verbatim && head.framing == found.framing)
         );
@@ -256,5 +256,5 @@ fn a_slash_can_be_added() {
     let mut canonical = BytesMut::new();
     let raw = head.put_canonical(bytes, &mut canonical);
     assert_eq!(&canonical[..], b"GET /cgi-bin/x%7B HTTP/1.0\r\n\r\n");
-    assert_eq!(raw.as_deref(), Some(&b"/cgi-bin/x{"[..]));
+    assert_eq!(raw.differs().map(|raw| &raw[..]), Some(&b"/cgi-bin/x{"[..]));
 }

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 
 use super::body::Pace;
 use super::chunk::Chunks;
-use super::exchange::{Entry, Fault, OVER, PARKED, UPGRADED};
+use super::exchange::{Entry, Fault, OVER, PARKED, RESTING, RawTarget, UPGRADED};
 use super::head::{self, Framing, Head, Scan};
 use super::refusal::{self, Reason, Refusal};
+use super::rest::NAP;
 use super::{Edge, Phase};
 
 /// Bytes that one read into `held` asks for.
@@ -98,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
             if let Scan::Head(head) = head::scan(fresh, &self.limits)
                 && head.verbatim
             {
-                let body = self.begin(&head, fresh.len() - head.end, None);
+                let body = self.begin(&head, fresh.len() - head.end, RawTarget::default());
                 let fresh = &out.filled()[before..];
                 self.held.extend_from_slice(&fresh[head.end + body..]);
                 out.set_filled(before + head.end + body);
@@ -146,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         let bytes = self.held.split_to(head.end);
         let raw = if head.verbatim {
             self.staged.extend_from_slice(&bytes);
-            None
+            RawTarget::default()
         } else {
             head.put_canonical(&bytes, &mut self.staged)
         };
@@ -155,7 +156,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     }
 
     /// An exchange begins; returns how many of the `extra` bytes behind its head belong to it.
-    fn begin(&mut self, head: &Head, extra: usize, raw: Option<bytes::Bytes>) -> usize {
+    fn begin(&mut self, head: &Head, extra: usize, raw: RawTarget) -> usize {
         self.first = false;
         self.eof_kept = false;
         self.answer_from = self.bytes_out;
@@ -198,9 +199,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         let now = Instant::now();
         let silent = self.held.iter().all(|b| matches!(b, b'\r' | b'\n'));
         let time = if silent && !self.first { self.limits.idle_time } else { self.limits.head_time };
-        let deadline = *self.since.get_or_insert(now) + time;
+        let since = *self.since.get_or_insert(now);
+        let deadline = since + time;
         if now < deadline {
-            self.alarm.set(cx, deadline, now);
+            let mut next = deadline;
+            if self.held.is_empty() && !self.first && self.clean {
+                if now >= since + NAP {
+                    self.link.0.flags.fetch_or(RESTING, Ordering::AcqRel);
+                } else {
+                    next = next.min(since + NAP);
+                }
+            }
+            self.alarm.set(cx, next, now);
             return Poll::Pending;
         }
         if silent {

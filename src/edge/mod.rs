@@ -30,6 +30,7 @@ mod octets;
 pub mod oracle;
 mod output;
 mod refusal;
+mod rest;
 mod target;
 
 #[cfg(test)]
@@ -54,6 +55,8 @@ use exchange::Shared;
 pub use exchange::{Exchange, Exchanges, Fault, Incoming, RawTarget};
 pub use limits::Limits;
 pub use refusal::{Reason, Refusal};
+pub use rest::Rest;
+pub use target::check_authority;
 
 /// What a client that knows HTTP/2 sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::exchange::{Fault, INTERIM, OVER, PARKED};
+use super::rest::NAP;
 use super::{Edge, Phase};
 
 /// What hyper itself writes before an answer, if anything.
@@ -43,7 +44,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Edge<IO> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_interim(cx))?;
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        // A TLS stream takes octets before the socket does, so a reader that stands still may show here alone.
+        match Pin::new(&mut this.io).poll_flush(cx) {
+            Poll::Ready(result) => result?,
+            Poll::Pending => return this.wait_to_write(cx),
+        }
+        this.write_since = None;
         this.clean = true;
         if matches!(this.phase, Phase::Wait) && this.advance() {
             this.begin_idle(cx);
@@ -72,17 +78,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
                 self.link.0.leave();
             }
             Poll::Pending => {
-                let now = Instant::now();
-                let deadline = *self.write_since.get_or_insert(now) + self.limits.write_idle;
-                if now >= deadline {
-                    self.link.0.fail(Fault::SlowReader);
-                    self.link.0.leave();
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                if let Poll::Ready(Err(error)) = self.wait_to_write(cx) {
+                    return Poll::Ready(Err(error));
                 }
-                self.alarm.set(cx, deadline, now);
             }
         }
         written
+    }
+
+    /// The socket takes nothing now; it may do so for so long only.
+    pub(super) fn wait_to_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        let deadline = *self.write_since.get_or_insert(now) + self.limits.write_idle;
+        if now >= deadline {
+            self.link.0.fail(Fault::SlowReader);
+            self.link.0.leave();
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.alarm.set(cx, deadline, now);
+        Poll::Pending
     }
 
     /// Writes interim responses, but only where a response may begin: hyper may hold the rest of the one before, and
@@ -136,7 +150,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         }
         let now = Instant::now();
         self.since = Some(now);
-        self.alarm.set(cx, now + self.limits.idle_time, now);
+        self.alarm.set(cx, now + self.limits.idle_time.min(NAP), now);
     }
 
     /// The task goes to sleep in mid-exchange. Whoever ends the exchange from another task must wake it.

@@ -4,6 +4,8 @@ use std::net::Ipv6Addr;
 
 use bytes::BytesMut;
 
+use super::refusal::{self, Reason};
+
 /// Longest host name that is accepted, in bytes (RFC 1035: 255 with dots).
 const HOST_MAX: usize = 255;
 
@@ -56,6 +58,25 @@ pub(crate) fn is_authority(bytes: &[u8]) -> bool {
         (Some(&bytes[..end]), &bytes[end..])
     };
     host.is_none_or(is_name) && is_port(rest)
+}
+
+/// The rules of [`is_authority`] for a request whose head the edge did not read: HTTP/2 names the host in `:authority`
+/// (RFC 9113 section 8.3.1), in Host, or in both alike.
+///
+/// # Errors
+/// None, two, a malformed one, or two that differ.
+pub fn check_authority<'a>(
+    authority: Option<&'a [u8]>,
+    mut hosts: impl Iterator<Item = &'a [u8]>,
+) -> Result<(), Reason> {
+    let host = hosts.next();
+    let both = authority.into_iter().chain(host);
+    match (authority, host) {
+        (None, None) => Err(refusal::NO_HOST),
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(refusal::BAD_HOST),
+        _ if hosts.next().is_some() || !both.into_iter().all(is_authority) => Err(refusal::BAD_HOST),
+        _ => Ok(()),
+    }
 }
 
 fn is_name(host: &[u8]) -> bool {
@@ -158,6 +179,22 @@ mod tests {
         }
         assert!(!is_authority(&[b'a'; HOST_MAX + 1]));
         assert!(is_authority(&[b'a'; HOST_MAX]));
+    }
+
+    #[test]
+    fn authority_and_host_say_the_same() {
+        let slug = |authority: Option<&'static str>, hosts: &[&'static str]| {
+            check_authority(authority.map(str::as_bytes), hosts.iter().map(|h| h.as_bytes())).err().map(|r| r.slug)
+        };
+        assert_eq!(slug(Some("a:1"), &[]), None);
+        assert_eq!(slug(None, &["a:1"]), None);
+        assert_eq!(slug(Some("a"), &["A"]), None);
+        assert_eq!(slug(None, &[]), Some("missing-host"));
+        for (authority, hosts) in
+            [(Some("a"), &["b"][..]), (None, &["a", "a"]), (Some("a"), &["a", "a"]), (Some("u@a"), &[]), (None, &[""])]
+        {
+            assert_eq!(slug(authority, hosts), Some("bad-host"), "{authority:?} {hosts:?}");
+        }
     }
 
     #[test]

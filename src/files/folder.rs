@@ -22,7 +22,7 @@ pub(super) struct Folder {
 }
 
 /// One name in a folder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub name: OsString,
     pub kind: Kind,
@@ -81,6 +81,16 @@ impl Entry {
         shown(&self.name)
     }
 
+    /// The name with a stand-in for every octet that is not UTF-8; see [`octets_for_stand_ins`].
+    pub(super) fn stand_ins(&self) -> String {
+        let mut shown = String::with_capacity(self.name.len());
+        for chunk in self.name.as_bytes().utf8_chunks() {
+            shown.push_str(chunk.valid());
+            shown.extend(chunk.invalid().iter().filter_map(|&b| char::from_u32(STAND_IN + u32::from(b))));
+        }
+        shown
+    }
+
     /// A relative reference that leads back to the very octets of the name. `./` keeps a colon from looking like a
     /// scheme (`javascript:`).
     pub(super) fn href(&self) -> String {
@@ -94,6 +104,32 @@ impl Entry {
         }
         href
     }
+
+    /// The same with octets that are not UTF-8 as `os.fsdecode` and `errors='surrogatepass'` write them: 0xE7 becomes
+    /// U+DCE7, which becomes `%ED%B3%A7`.
+    pub(super) fn surrogate_href(&self) -> String {
+        let mut name = Vec::with_capacity(self.name.len() + 8);
+        for chunk in self.name.as_bytes().utf8_chunks() {
+            name.extend_from_slice(chunk.valid().as_bytes());
+            name.extend(chunk.invalid().iter().flat_map(|&b| [0xed, 0xb0 | b >> 6, 0x80 | b & 0x3f]));
+        }
+        Self { name: OsStr::from_bytes(&name).to_owned(), ..self.clone() }.href()
+    }
+}
+
+/// Octet 0 of the stand-ins: the last private plane, which no name uses.
+const STAND_IN: u32 = 0x10_fe00;
+
+/// A page with the very octets that Python writes for names that are not UTF-8, broken text though it is.
+pub(super) fn octets_for_stand_ins(page: &str) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(page.len());
+    for c in page.chars() {
+        match u8::try_from(u32::from(c).wrapping_sub(STAND_IN)) {
+            Ok(octet) => octets.push(octet),
+            Err(_) => octets.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    octets
 }
 
 /// What Python's `urllib.parse.quote` leaves alone, without the slash.

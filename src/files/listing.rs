@@ -6,13 +6,13 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use std::hash::{BuildHasher, RandomState};
 
-use super::folder::{ENTRIES_MAX, Entry, Folder, Kind};
+use super::folder::{self, ENTRIES_MAX, Entry, Folder, Kind};
 
 const STYLE: &str = include_str!("listing.css");
 const SCRIPT: &str = include_str!("listing.js");
 
 /// The page of Python's `http.server`, line by line, because programs read it.
-pub(super) fn python(path: &str, folder: &Folder) -> (HeaderMap, String) {
+pub(super) fn python(path: &str, folder: &Folder, surrogates: bool) -> (HeaderMap, Vec<u8>) {
     let nonce = nonce();
     let title = format!("Directory listing for {path}");
     let page = html! {
@@ -28,7 +28,7 @@ pub(super) fn python(path: &str, folder: &Folder) -> (HeaderMap, String) {
                 hr; "\n"
                 ul { "\n"
                     @for entry in &folder.entries {
-                        li { a href=(entry.href()) { (entry.shown()) (python_mark(entry)) } } "\n"
+                        li { a href=(if surrogates { entry.surrogate_href() } else { entry.href() }) { (if surrogates { entry.stand_ins() } else { entry.shown() }) (python_mark(entry)) } } "\n"
                     }
                 } "\n"
                 (truncated(folder))
@@ -36,7 +36,9 @@ pub(super) fn python(path: &str, folder: &Folder) -> (HeaderMap, String) {
             } "\n"
         } "\n"
     };
-    (fields("text/html; charset=utf-8", Some(&nonce)), page.into_string())
+    let page = page.into_string();
+    let page = if surrogates { folder::octets_for_stand_ins(&page) } else { page.into_bytes() };
+    (fields("text/html; charset=utf-8", Some(&nonce)), page)
 }
 
 fn python_mark(entry: &Entry) -> &'static str {
@@ -48,7 +50,7 @@ fn python_mark(entry: &Entry) -> &'static str {
 }
 
 /// A page for people: folders first, sizes, dates, and a filter for those who have JavaScript.
-pub(super) fn nice(path: &str, folder: &Folder) -> (HeaderMap, String) {
+pub(super) fn nice(path: &str, folder: &Folder) -> (HeaderMap, Vec<u8>) {
     let nonce = nonce();
     let mut entries: Vec<_> = folder.entries.iter().collect();
     entries.sort_by_key(|entry| entry.kind != Kind::Folder); // stable: names stay in order
@@ -83,7 +85,7 @@ pub(super) fn nice(path: &str, folder: &Folder) -> (HeaderMap, String) {
             }
         }
     };
-    (fields("text/html; charset=utf-8", Some(&nonce)), page.into_string())
+    (fields("text/html; charset=utf-8", Some(&nonce)), page.into_string().into_bytes())
 }
 
 fn row(entry: &Entry) -> Markup {
@@ -105,7 +107,7 @@ fn truncated(folder: &Folder) -> Markup {
 }
 
 /// The same for programs.
-pub(super) fn json(path: &str, folder: &Folder) -> (HeaderMap, String) {
+pub(super) fn json(path: &str, folder: &Folder) -> (HeaderMap, Vec<u8>) {
     #[derive(Serialize)]
     struct Page<'a> {
         path: &'a str,
@@ -134,7 +136,7 @@ pub(super) fn json(path: &str, folder: &Folder) -> (HeaderMap, String) {
         modified: date(entry),
     });
     let page = Page { path, truncated: folder.truncated, entries: rows.collect() };
-    (fields("application/json", None), serde_json::to_string(&page).unwrap_or_default())
+    (fields("application/json", None), serde_json::to_vec(&page).unwrap_or_default())
 }
 
 /// `2026-11-21T07:08:52Z`
@@ -200,7 +202,8 @@ mod tests {
 
     #[test]
     fn the_python_page_has_pythons_lines() {
-        let (fields, page) = python("/a<b/", &folder());
+        let (fields, page) = python("/a<b/", &folder(), false);
+        let page = String::from_utf8(page).unwrap();
         for line in [
             "<!DOCTYPE HTML>",
             "<title>Directory listing for /a&lt;b/</title>",
@@ -225,6 +228,7 @@ mod tests {
     #[test]
     fn the_nice_page_escapes_and_marks() {
         let (_, page) = nice("/x/", &folder());
+        let page = String::from_utf8(page).unwrap();
         for piece in [
             "<a href=\"run.py\">run.py</a> <span class=\"mark\">script</span>",
             "<a href=\"there/\">there/</a> <span class=\"mark\">link</span>",
@@ -237,13 +241,13 @@ mod tests {
         }
         assert!(!page.contains("<b>"));
         assert!(page.find("sub dir").unwrap() < page.find("run.py").unwrap(), "folders come first");
-        assert!(!nice("/", &folder()).1.contains("../"));
+        assert!(!String::from_utf8(nice("/", &folder()).1).unwrap().contains("../"));
     }
 
     #[test]
     fn json_for_programs() {
         let (_, text) = json("/x/", &folder());
-        let page: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let page: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(page["truncated"], true);
         assert_eq!(page["entries"][2]["kind"], "script");
         assert_eq!(page["entries"][3]["href"], "sub%20dir/");

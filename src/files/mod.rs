@@ -226,12 +226,13 @@ async fn list(tree: &Tree, request: Request<'_>, folder: Arc<OwnedFd>) -> Result
     // Sorting and writing a large folder is work; a crowd asking for it must not fill all memory with pages.
     let permit = tree.cache.listings.acquire().await;
     let copy = tree.clone();
+    let surrogates = tree.options.surrogates;
     let made = open::on_other_thread(move || {
         let folder = Folder::read(&folder, &copy, style == Listing::Nice)?;
         Ok(match style {
             Listing::Nice if as_json => listing::json(&path, &folder),
             Listing::Nice => listing::nice(&path, &folder),
-            Listing::Off | Listing::Python => listing::python(&path, &folder),
+            Listing::Off | Listing::Python => listing::python(&path, &folder, surrogates),
         })
     });
     let name = tree.name(&[])?;

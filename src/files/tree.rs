@@ -65,6 +65,9 @@ pub struct Options {
     /// Whether browsers are told to believe the type (`X-Content-Type-Options: nosniff`). Old trees with wrong types need
     /// them not to.
     pub nosniff: bool,
+    /// Whether links in Python's listing write octets that are not UTF-8 as Python does, as encoded surrogates;
+    /// [`Escapes::Python`](crate::path::Escapes) reads them.
+    pub surrogates: bool,
     /// Whether `NAME.br`, `NAME.zst` and `NAME.gz` are sent in place of `NAME` to those who can read them, unless
     /// they are older than `NAME`.
     pub precompressed: bool,
@@ -92,6 +95,7 @@ impl Options {
             charset: Some("utf-8".to_owned()),
             headers: Vec::new(),
             nosniff: true,
+            surrogates: false,
             precompressed: false,
             compress: false,
             spa_fallback: None,

@@ -9,6 +9,14 @@ use std::net::SocketAddr;
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 
+/// What Python's server sets in any case.
+const PYTHON_ALWAYS: [(HeaderName, &[u8]); 4] = [
+    (header::ACCEPT, b"HTTP_ACCEPT"),
+    (header::COOKIE, b"HTTP_COOKIE"),
+    (header::REFERER, b"HTTP_REFERER"),
+    (header::USER_AGENT, b"HTTP_USER_AGENT"),
+];
+
 /// What the server knows about a request, for a script. All octets as the client sent them unless said otherwise.
 #[derive(Debug)]
 pub struct MetaVars<'a> {
@@ -56,14 +64,18 @@ pub struct MetaVars<'a> {
     pub upgrade: bool,
     /// Whether an empty PATH_INFO is there.
     pub empty_path_info: bool,
+    /// Python's habits: some variables are there, empty, whatever the request says, and Accept is joined by `,`.
+    pub python: bool,
 }
 
 impl MetaVars<'_> {
     /// Calls `each` for every variable, name and value apart, in a fixed order. A name never comes twice.
     pub fn walk(&self, mut each: impl FnMut(&[u8], &[u8])) {
         // CONTENT_LENGTH first: SCGI wants it there.
-        if let Some(length) = self.content_length {
-            each(b"CONTENT_LENGTH", length.to_string().as_bytes());
+        match self.content_length {
+            Some(length) => each(b"CONTENT_LENGTH", length.to_string().as_bytes()),
+            None if self.python => each(b"CONTENT_LENGTH", b""),
+            None => {}
         }
         each(b"GATEWAY_INTERFACE", b"CGI/1.1");
         each(b"SERVER_SOFTWARE", self.software.as_bytes());
@@ -100,7 +112,7 @@ impl MetaVars<'_> {
             Some(peer) => {
                 let address = peer.ip().to_canonical().to_string();
                 each(b"REMOTE_ADDR", address.as_bytes());
-                each(b"REMOTE_HOST", address.as_bytes());
+                each(b"REMOTE_HOST", if self.python { b"" } else { address.as_bytes() });
                 each(b"REMOTE_PORT", peer.port().to_string().as_bytes());
             }
             None => each(b"REMOTE_ADDR", b"127.0.0.1"),
@@ -109,8 +121,17 @@ impl MetaVars<'_> {
             each(b"AUTH_TYPE", scheme.as_bytes());
             each(b"REMOTE_USER", user);
         }
-        if let Some(kind) = self.headers.get(header::CONTENT_TYPE) {
-            each(b"CONTENT_TYPE", kind.as_bytes());
+        match self.headers.get(header::CONTENT_TYPE) {
+            Some(kind) => each(b"CONTENT_TYPE", kind.as_bytes()),
+            None if self.python => each(b"CONTENT_TYPE", b"text/plain"),
+            None => {}
+        }
+        if self.python {
+            for (field, variable) in PYTHON_ALWAYS {
+                if !self.headers.contains_key(field) {
+                    each(variable, b"");
+                }
+            }
         }
         if let Some((url, query)) = self.redirected_from {
             each(b"REDIRECT_URL", url);
@@ -137,7 +158,11 @@ impl MetaVars<'_> {
                 continue;
             }
             // Cookie crumbs are joined by "; " (RFC 9113 §8.2.3), everything else by ", " (RFC 9110 §5.3).
-            let separator: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
+            let separator: &[u8] = match *name {
+                header::COOKIE if !self.python => b"; ",
+                header::ACCEPT if self.python => b",",
+                _ => b", ",
+            };
             joined.clear();
             joined.extend_from_slice(first.as_bytes());
             for value in values {
@@ -210,6 +235,7 @@ mod tests {
             pass_authorization: false,
             upgrade: false,
             empty_path_info: true,
+            python: false,
         };
         let mut all = HashMap::new();
         vars.walk(|name, value| {

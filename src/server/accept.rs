@@ -6,65 +6,100 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::drain::Drain;
-use super::listener::{Listener, Stream};
-use super::{Current, serve};
+use super::listener::{Accepted, Listener};
+use super::serve::{self, Common};
+use crate::config::ServerLimits;
 use crate::connection::Seat;
 
 /// How long to wait where the system has no descriptors left: something has to close first.
 const REST: Duration = Duration::from_millis(50);
-/// Descriptors that are not for connections: log, spawners, epoll, files being sent and scripts' pipes.
+/// Descriptors that are not for connections: log, spawners, epoll, files being sent and scripts' pipes (three each).
+/// Where there are few in all, half of them.
 const RESERVED: u64 = 512;
 
+/// Who may come in, over all listeners.
+#[derive(Clone)]
+pub(super) struct Doorman {
+    places: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
+}
+
+impl Doorman {
+    /// As many as `limits` say, but no more than there are descriptors for. Each listener keeps one place ready.
+    pub(super) fn new(limits: ServerLimits, listeners: usize) -> Self {
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+        let room = room(limits.connections, descriptors);
+        if room < limits.connections {
+            tracing::warn!(
+                "limits.connections is {}, but the limit on descriptors (ulimit -n) leaves room for {room}",
+                limits.connections
+            );
+        }
+        let places = Arc::new(Semaphore::new(room.max(listeners)));
+        Self { places, crowd: Arc::default() }
+    }
+
+    /// A place, waiting for one if need be; the connection that has been idle for longest is asked to go then.
+    async fn place(&self, common: &Common) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        common.make_room.notify_one();
+        self.places.clone().acquire_owned().await.ok()
+    }
+}
+
+fn room(connections: usize, descriptors: u64) -> usize {
+    let room = descriptors.saturating_sub(RESERVED.min(descriptors / 2));
+    connections.clamp(1, usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS).clamp(1, Semaphore::MAX_PERMITS))
+}
+
 /// Accepts until the server drains.
-pub(super) async fn run(listener: Listener, current: Current, drain: Drain) {
-    let limits = current.get().config.limits;
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-    let room = usize::try_from(descriptors.saturating_sub(RESERVED.min(descriptors / 2))).unwrap_or(usize::MAX);
-    let places = Arc::new(Semaphore::new(limits.connections.clamp(1, room)));
-    let crowd = Arc::new(Crowd { each: limits.per_address, ..Crowd::default() });
+pub(super) async fn run(listener: Listener, doorman: Doorman, common: Arc<Common>) {
+    let drains = common.drain.begun();
+    tokio::pin!(drains);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let stream = tokio::select! {
-            stream = listener.accept() => stream,
-            () = drain.begun() => return,
+        let next = async { (doorman.place(&common).await, listener.accept().await) };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = drains.as_mut() => return,
         };
-        match stream {
-            Ok(stream) => {
-                let address = match &stream {
-                    Stream::Tcp(_, peer) => Some(peer.ip()),
-                    Stream::Unix(_) => None,
+        match accepted {
+            Ok(accepted) => {
+                let address = match &accepted {
+                    Accepted::Tcp(_, peer) => Some(peer.ip().to_canonical()),
+                    Accepted::Unix(_) => None,
                 };
-                // Beyond its share an address is turned away without a word: a reset costs least.
-                let Some(share) = crowd.join(address) else { continue };
-                let (current, drain) = (current.clone(), drain.clone());
+                let most = common.current.get().config.limits.per_address;
+                // Beyond its share an address is turned away without a word: closing costs least.
+                let Some(share) = doorman.crowd.join(address, most) else { continue };
+                let common = common.clone();
                 tokio::spawn(async move {
-                    let seat = Seat::new(drain.signal(), Box::new((share, place, drain.enter())));
-                    serve::connection(stream, current, drain, Arc::new(seat)).await;
+                    let held = Box::new((share, place, common.drain.enter()));
+                    let seat = Arc::new(Seat::new(common.drain.signal(), held));
+                    serve::connection(accepted, common, seat).await;
                 });
             }
-            Err(error) => rest_after(&error).await,
+            Err(error) => rest_after(&error, &common).await,
         }
     }
 }
 
 /// A connection that was gone before it was accepted is nothing; anything else is over after a while.
-async fn rest_after(error: &io::Error) {
+async fn rest_after(error: &io::Error, common: &Common) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         tracing::error!(%error, "no connection can be accepted; trying again");
+        common.make_room.notify_one();
         tokio::time::sleep(REST).await;
     }
 }
 
 /// How many connections each address has.
 #[derive(Default)]
-struct Crowd {
-    each: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
-}
+struct Crowd(Mutex<HashMap<IpAddr, usize>>);
 
 /// One connection's place in the crowd.
 struct Share {
@@ -73,14 +108,14 @@ struct Share {
 }
 
 impl Crowd {
-    fn join(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Share> {
+    fn join(self: &Arc<Self>, address: Option<IpAddr>, most: usize) -> Option<Share> {
         if let Some(address) = address {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = open.entry(address).or_default();
-            if *count >= self.each {
+            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = open.get(&address).copied().unwrap_or_default();
+            if count >= most {
                 return None;
             }
-            *count += 1;
+            open.insert(address, count + 1);
         }
         Some(Share { crowd: self.clone(), address })
     }
@@ -89,12 +124,39 @@ impl Crowd {
 impl Drop for Share {
     fn drop(&mut self) {
         let Some(address) = self.address else { return };
-        let mut open = self.crowd.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
                 open.remove(&address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_share() {
+        let crowd = Arc::new(Crowd::default());
+        let address = Some("192.0.2.1".parse().unwrap());
+        let shares: Vec<_> = (0..2).map(|_| crowd.join(address, 2).unwrap()).collect();
+        assert!(crowd.join(address, 2).is_none());
+        assert!(crowd.join(None, 0).is_some(), "a Unix socket has no address");
+        drop(shares);
+        assert!(crowd.join(address, 0).is_none());
+        assert!(crowd.0.lock().unwrap().is_empty(), "nothing is remembered of those who left");
+        assert!(crowd.join(address, 1).is_some());
+    }
+
+    #[test]
+    fn connections_fit_the_descriptors() {
+        assert_eq!(room(10_000, 1 << 20), 10_000);
+        assert_eq!(room(10_000, 1024), 512);
+        assert_eq!(room(10_000, 20), 10);
+        assert_eq!(room(0, 1 << 20), 1);
+        assert_eq!(room(usize::MAX, u64::MAX), Semaphore::MAX_PERMITS);
     }
 }

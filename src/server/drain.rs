@@ -4,10 +4,52 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::access_log::LogFile;
+/// The signals that mean something to a server.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on they no longer kill the process.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT, and does `reload` for each SIGHUP.
+    pub(super) async fn until_end(&mut self, mut reload: impl AsyncFnMut()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => {
+                    // Python's words, on standard output.
+                    let _ = writeln!(io::stdout(), "\nKeyboard interrupt received, exiting.");
+                    return;
+                }
+                _ = self.hang_up.recv() => reload().await,
+            }
+        }
+    }
+
+    /// Waits for one more.
+    pub(super) async fn again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
 
 /// Tells connections that the server is going, and knows how many there still are.
 #[derive(Clone)]
@@ -15,7 +57,15 @@ pub(super) struct Drain {
     begun: watch::Receiver<bool>,
     begin: Arc<watch::Sender<bool>>,
     open: Arc<watch::Sender<usize>>,
-    deadline: Duration,
+}
+
+/// How draining came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Every connection is closed, or had the time to.
+    InTime,
+    /// A second signal: at once.
+    AtOnce,
 }
 
 /// One open connection.
@@ -28,9 +78,9 @@ impl Drop for Place {
 }
 
 impl Drain {
-    pub(super) fn new(deadline: Duration) -> Self {
+    pub(super) fn new() -> Self {
         let (begin, begun) = watch::channel(false);
-        Self { begun, begin: Arc::new(begin), open: Arc::new(watch::channel(0).0), deadline }
+        Self { begun, begin: Arc::new(begin), open: Arc::new(watch::channel(0).0) }
     }
 
     /// Turns true when the server begins to go.
@@ -51,31 +101,22 @@ impl Drain {
         Place(self.open.clone())
     }
 
-    /// Waits for a signal, then for the connections, up to the deadline or a second signal.
-    pub(super) async fn until_over(&self, log: &LogFile) -> io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => {
-                    // Python's words, on standard output.
-                    let _ = writeln!(io::stdout(), "\nKeyboard interrupt received, exiting.");
-                    break;
-                }
-                _ = hang_up.recv() => log.reopen(),
+    /// Tells every connection to come to its end, and waits for them up to `deadline` or a second signal.
+    pub(super) async fn run(&self, signals: &mut Signals, deadline: Duration) -> Ending {
+        let mut open = self.open.subscribe();
+        let connections = *self.open.borrow();
+        tracing::info!(connections, ?deadline, "draining: no new connections; waiting for those there are");
+        let _ = self.begin.send(true);
+        tokio::select! {
+            _ = open.wait_for(|open| *open == 0) => Ending::InTime,
+            () = tokio::time::sleep(deadline) => {
+                tracing::warn!(connections = *self.open.borrow(), "draining: the time is up, the rest is cut off");
+                Ending::InTime
+            }
+            () = signals.again() => {
+                tracing::warn!(connections = *self.open.borrow(), "draining: a second signal, everything ends at once");
+                Ending::AtOnce
             }
         }
-        tracing::info!(open = *self.open.borrow(), "draining: no new connections");
-        let _ = self.begin.send(true);
-        let mut open = self.open.subscribe();
-        tokio::select! {
-            _ = open.wait_for(|open| *open == 0) => {}
-            () = tokio::time::sleep(self.deadline) => tracing::warn!(open = *self.open.borrow(), "draining took too long"),
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! Sockets that clients come to.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::holder;
 use crate::config::{Config, Listen};
 
 /// How many connections the kernel keeps ready.
@@ -15,17 +17,18 @@ const BACKLOG: i32 = 1024;
 /// A socket that is bound, before there is a runtime.
 pub(super) enum Bound {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, PathBuf),
+    /// With its file, if that is ours to remove.
+    Unix(std::os::unix::net::UnixListener, Option<PathBuf>),
 }
 
 /// A socket that is listened at.
 pub(super) enum Listener {
     Tcp(TcpListener, SocketAddr),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, Option<PathBuf>),
 }
 
 /// A connection that was accepted.
-pub(super) enum Stream {
+pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
@@ -35,22 +38,35 @@ pub(super) enum Stream {
 /// # Errors
 /// The first address that cannot be had, and why.
 pub(super) fn bind(config: &Config) -> io::Result<Vec<Bound>> {
-    config.listen.iter().map(one).collect()
+    config.listen.iter().map(|listen| one(listen, config)).collect()
 }
 
-fn one(listen: &Listen) -> io::Result<Bound> {
+fn one(listen: &Listen, config: &Config) -> io::Result<Bound> {
     let (name, bound) = match listen {
         Listen::Tcp(address) => (address.to_string(), tcp(*address).map(Bound::Tcp)),
-        Listen::Unix(path) => (path.display().to_string(), unix(path)),
+        Listen::Unix(path) => (path.display().to_string(), unix(path, config)),
     };
-    bound.map_err(|error| io::Error::new(error.kind(), format!("cannot listen at {name}: {error}")))
+    bound.map_err(|error| {
+        let holder = match (listen, error.kind()) {
+            (Listen::Tcp(address), io::ErrorKind::AddrInUse) => holder::of(*address),
+            _ => None,
+        };
+        let holder = holder.map(|holder| format!(", by {holder}")).unwrap_or_default();
+        io::Error::new(error.kind(), format!("cannot listen at {name}: {error}{holder}"))
+    })
 }
 
 fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = match rustix::net::socket_with(family, SocketType::STREAM, flags, None) {
+        // A kernel without IPv6: every address is then every IPv4 address.
+        Err(rustix::io::Errno::AFNOSUPPORT) if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            return tcp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()));
+        }
+        socket => socket?,
+    };
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
         // "Every address" means IPv4 as well, as with Python.
@@ -61,7 +77,7 @@ fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn unix(path: &Path) -> io::Result<Bound> {
+fn unix(path: &Path, config: &Config) -> io::Result<Bound> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if is_socket {
         // The socket of a live server is never taken over.
@@ -70,9 +86,17 @@ fn unix(path: &Path) -> io::Result<Bound> {
         }
         std::fs::remove_file(path)?;
     }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    // For nobody, until it is for whom it shall be. There is one thread yet.
+    let umask = rustix::process::umask(Mode::from_raw_mode(0o777));
+    let bound = std::os::unix::net::UnixListener::bind(path);
+    rustix::process::umask(umask);
+    let listener = bound?;
     listener.set_nonblocking(true)?;
-    Ok(Bound::Unix(listener, path.to_path_buf()))
+    if let Some(identity) = &config.identity {
+        std::os::unix::fs::lchown(path, Some(identity.uid), Some(identity.gid))?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(config.socket_mode))?;
+    Ok(Bound::Unix(listener, Some(path.to_path_buf())))
 }
 
 impl Listener {
@@ -88,33 +112,34 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         Ok(match self {
             Self::Tcp(listener, _) => {
                 let (stream, peer) = listener.accept().await?;
-                Stream::Tcp(stream, peer)
+                Accepted::Tcp(stream, peer)
             }
-            Self::Unix(listener, _) => Stream::Unix(listener.accept().await?.0),
+            Self::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
         })
     }
 
     /// `Serving HTTP on 127.0.0.1 port 8000 (http://127.0.0.1:8000/) ...`
     pub(super) fn banner(&self, tls: bool) -> String {
-        let (protocol, scheme) = if tls { ("HTTPS", "https") } else { ("HTTP", "http") };
         match self {
             Self::Tcp(_, address) => {
+                let (protocol, scheme) = if tls { ("HTTPS", "https") } else { ("HTTP", "http") };
                 let (host, port) = (address.ip(), address.port());
                 let in_url = if address.is_ipv6() { format!("[{host}]") } else { host.to_string() };
                 format!("Serving {protocol} on {host} port {port} ({scheme}://{in_url}:{port}/) ...")
             }
-            Self::Unix(_, path) => format!("Serving {protocol} on {} ...", path.display()),
+            Self::Unix(_, Some(path)) => format!("Serving HTTP on unix:{} ...", path.display()),
+            Self::Unix(_, None) => "Serving HTTP on a Unix socket that was handed over ...".to_owned(),
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if let Self::Unix(_, Some(path)) = self {
             let _ = std::fs::remove_file(path);
         }
     }

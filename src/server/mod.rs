@@ -1,22 +1,40 @@
 //! From a configuration to a running server, and to its end.
 
 mod accept;
+mod activation;
 mod drain;
+mod holder;
+mod http1;
+mod http2;
 mod listener;
 mod privileges;
+mod reload;
 mod serve;
+mod stream;
+mod tls;
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::access_log::LogFile;
 use crate::app::App;
-use crate::config::{Config, Flags};
+use crate::config::{Config, ConfigError, Flags};
 use crate::logging;
 use crate::spawner::Nursery;
 
-use drain::Drain;
+use accept::Doorman;
+use drain::{Drain, Ending, Signals};
 use listener::Listener;
+use reload::Reload;
+use serve::Common;
+use tls::Encryption;
+
+/// How often lost log lines are told of, in one line on standard error.
+const LOST_LINES: Duration = Duration::from_secs(60);
+/// For what still runs to be taken down, at the very end, so that its lines get into the log.
+const TAKE_DOWN: Duration = Duration::from_millis(500);
 
 /// The application as it is now; a reload puts another in its place.
 #[derive(Clone)]
@@ -30,17 +48,58 @@ impl Current {
     pub(crate) fn get(&self) -> Arc<App> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn set(&self, app: App) {
+        let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), Arc::new(app));
+        drop(old); // outside the lock, for it may be the last that knew a large cache
+    }
 }
 
-/// Serves until a signal says otherwise.
+/// What keeps a server from starting.
+#[derive(Debug)]
+pub enum Error {
+    /// The operator can put it right: exit status 2.
+    Config(ConfigError),
+    /// An address that is taken, no processes to be had.
+    System(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problems) => problems.fmt(f),
+            Self::System(error) => write!(f, "cgiserve: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<ConfigError> for Error {
+    fn from(problems: ConfigError) -> Self {
+        Self::Config(problems)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Serves until a signal says otherwise. `flags` are read again, with the file, when SIGHUP comes.
 ///
 /// # Errors
-/// What keeps the server from starting: an address that is taken, no processes to be had.
-pub fn run(_flags: Flags, config: Config) -> io::Result<()> {
+/// What keeps the server from starting.
+pub fn run(flags: Flags, config: Config) -> Result<(), Error> {
     // The spawner is forked before any thread exists and before any socket is open.
     let nursery = Nursery::fork(config.limits.spawners)?;
     privileges::raise_descriptor_limit();
-    let bound = listener::bind(&config)?;
+    let encryption = Encryption::new(&config)?;
+    let bound = match activation::sockets()? {
+        Some(sockets) => sockets,
+        None => listener::bind(&config)?,
+    };
     if let Err(error) = App::make_state_folder(&config) {
         let folder = config.state.display();
         let _ = writeln!(io::stderr(), "cgiserve: {folder}: {error}; scripts have no place to keep data");
@@ -50,32 +109,75 @@ pub fn run(_flags: Flags, config: Config) -> io::Result<()> {
         privileges::give_up_root(identity)?;
     }
     logging::start(log.clone(), config.log_level);
+    for remark in &config.remarks {
+        tracing::warn!("{remark}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build()?;
-    let outcome = runtime.block_on(serve(config, nursery, bound, log.clone()));
-    runtime.shutdown_background();
+    let outcome = runtime.block_on(serve(flags, config, nursery, encryption, bound, log.clone()));
+    runtime.shutdown_timeout(TAKE_DOWN);
     log.close();
-    outcome
+    Ok(outcome?)
 }
 
-async fn serve(config: Config, nursery: Nursery, bound: Vec<listener::Bound>, log: Arc<LogFile>) -> io::Result<()> {
+async fn serve(
+    flags: Flags,
+    config: Config,
+    nursery: Nursery,
+    encryption: Option<Encryption>,
+    bound: Vec<listener::Bound>,
+    log: Arc<LogFile>,
+) -> io::Result<()> {
     let spawner = nursery.attach()?;
     let listeners: Vec<Listener> = bound.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
-    announce(&config, &listeners)?;
-    let drain = Drain::new(config.limits.drain);
+    // Before anybody can know that the server is there, and send it one.
+    let mut signals = Signals::listen()?;
+    announce(&listeners, encryption.is_some())?;
+    let drain = Drain::new();
     let current = Current::new(App::new(config, spawner.clone(), log.clone()));
+    let common = Arc::new(Common {
+        current: current.clone(),
+        drain: drain.clone(),
+        encryption: encryption.clone(),
+        make_room: Arc::default(),
+    });
+    let doorman = Doorman::new(current.get().config.limits, listeners.len());
     for listener in listeners {
-        tokio::spawn(accept::run(listener, current.clone(), drain.clone()));
+        tokio::spawn(accept::run(listener, doorman.clone(), common.clone()));
     }
-    drain.until_over(&log).await?;
-    spawner.shutdown().await;
+    tokio::spawn(tell_of_lost_lines(log.clone()));
+    let reload = Reload { flags, current: current.clone(), encryption };
+    signals.until_end(async || reload.run().await).await;
+    let deadline = current.get().config.limits.drain;
+    if drain.run(&mut signals, deadline).await == Ending::AtOnce {
+        // The spawner sees its socket close and ends every script.
+        return Ok(());
+    }
+    tracing::info!(scripts = spawner.in_flight(), "draining: ending what still runs");
+    tokio::select! {
+        () = spawner.shutdown() => tracing::info!("draining: done"),
+        () = signals.again() => {}
+    }
     Ok(())
 }
 
-/// The line that tools read to learn the port, exactly as Python prints it.
-fn announce(config: &Config, listeners: &[Listener]) -> io::Result<()> {
+/// The lines that tools read to learn the port, exactly as Python prints them.
+fn announce(listeners: &[Listener], tls: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for listener in listeners {
-        writeln!(out, "{}", listener.banner(config.tls.is_some()))?;
+        writeln!(out, "{}", listener.banner(tls))?;
     }
     out.flush()
+}
+
+/// A failing disk is never fatal, but somebody should know. Not through the log, which cannot be written.
+async fn tell_of_lost_lines(log: Arc<LogFile>) {
+    let mut told = 0;
+    loop {
+        tokio::time::sleep(LOST_LINES).await;
+        let lost = log.lost();
+        if lost > told {
+            let _ = writeln!(io::stderr(), "cgiserve: {} log lines were lost, {lost} in all", lost - told);
+            told = lost;
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    measure::{Entrant, Sample},
+    measure::{Entrant, NOISE, Sample},
     peers::Trouble,
     workload::{Goal, Metric, Versus, Who, Workload},
 };
@@ -14,6 +14,8 @@ pub(crate) struct Verdict {
     text: String,
     /// `None`: there was nothing to compare with, or no goal is set.
     reached: Option<bool>,
+    /// Others were busy in at least half of our samples or of those we are held against: the machine was measured.
+    noisy: bool,
     goal: String,
     ratio: String,
 }
@@ -35,10 +37,12 @@ pub(crate) fn section(workload: &Workload, entrants: &[Entrant]) -> (String, Vec
 pub(crate) fn summary(verdicts: &[Verdict]) -> String {
     let mut rows = vec![["", "compared", "median (each round)", "goal", "reached"].map(String::from).to_vec()];
     for verdict in verdicts {
-        let reached = match verdict.reached {
-            Some(true) => "yes",
-            Some(false) => "NO",
-            None => "-",
+        let reached = match (verdict.reached, verdict.noisy) {
+            (Some(true), false) => "yes",
+            (Some(true), true) => "yes? (noisy)",
+            (Some(false), false) => "NO",
+            (Some(false), true) => "no? (noisy)",
+            (None, _) => "-",
         };
         let cells = [verdict.workload, &verdict.text, &verdict.ratio, &verdict.goal, reached];
         rows.push(cells.map(String::from).to_vec());
@@ -47,9 +51,10 @@ pub(crate) fn summary(verdicts: &[Verdict]) -> String {
 }
 
 fn told(verdict: &Verdict) -> String {
+    let doubt = if verdict.noisy { ", but others were busy: take it again" } else { "" };
     match verdict.reached {
-        Some(true) => format!("; goal {}: reached", verdict.goal),
-        Some(false) => format!("; goal {}: NOT REACHED", verdict.goal),
+        Some(true) => format!("; goal {}: reached{doubt}", verdict.goal),
+        Some(false) => format!("; goal {}: NOT REACHED{doubt}", verdict.goal),
         None => String::new(),
     }
 }
@@ -73,7 +78,7 @@ fn row(entrant: &Entrant) -> Vec<String> {
         remarks.push(last.note.clone());
     }
     let noise = samples.iter().map(|s| s.noise).fold(0.0, f64::max);
-    if noise > 0.15 {
+    if noise > NOISE {
         remarks.push(format!("noisy: others used up to {:.0}%", noise * 100.0));
     }
     let spread = median(values.clone()).filter(|&m| m > 0.0 && values.len() > 1).map(|m| {
@@ -96,12 +101,23 @@ fn judge(workload: &Workload, goal: &Goal, entrants: &[Entrant]) -> Verdict {
         let entrant = entrants.iter().find(|e| e.who == who);
         entrant.map_or(Vec::new(), |e| e.samples.iter().filter_map(|s| s.figure(goal.metric)).collect())
     };
+    let disturbed = |who: Who| {
+        let samples = entrants.iter().find(|e| e.who == who).map_or(&[][..], |e| &e.samples);
+        // What memory is taken does not depend on who else runs.
+        let timed = !matches!(goal.metric, Metric::Memory | Metric::Start);
+        timed && !samples.is_empty() && samples.iter().filter(|s| s.noise > NOISE).count() * 2 >= samples.len()
+    };
     let ours = figures(Who::Ours);
+    let mut noisy = disturbed(Who::Ours);
+    let mut against = |who: Who, prefix: &str| {
+        noisy |= disturbed(who);
+        (ratios(&ours, &figures(who)), format!("{} / {prefix}{}", goal.metric.label(), who.label()), "x")
+    };
     let (rounds, text, unit) = match goal.versus {
         Versus::Nothing => {
-            (ours, goal.metric.label().to_owned(), if goal.metric == Metric::Start { " MiB" } else { "" })
+            (ours.clone(), goal.metric.label().to_owned(), if goal.metric == Metric::Start { " MiB" } else { "" })
         }
-        Versus::One(who) => (ratios(&ours, &figures(who)), compared(goal.metric, who, ""), "x"),
+        Versus::One(who) => against(who, ""),
         Versus::Best(many) => {
             let ranked: Vec<_> = many.iter().filter_map(|&who| Some((who, median(figures(who))?))).collect();
             // The best of fewer is a lower bar, which must be seen.
@@ -109,7 +125,7 @@ fn judge(workload: &Workload, goal: &Goal, entrants: &[Entrant]) -> Verdict {
             let best =
                 ranked.into_iter().reduce(|a, b| if (b.1 > a.1) == goal.metric.more_is_better() { b } else { a });
             match best {
-                Some((who, _)) => (ratios(&ours, &figures(who)), compared(goal.metric, who, whole), "x"),
+                Some((who, _)) => against(who, whole),
                 None => (Vec::new(), format!("{} / best peer", goal.metric.label()), "x"),
             }
         }
@@ -124,16 +140,13 @@ fn judge(workload: &Workload, goal: &Goal, entrants: &[Entrant]) -> Verdict {
     Verdict {
         workload: workload.name,
         text,
+        noisy,
         reached: goal.bar.zip(middle).map(|(bar, m)| if goal.metric.more_is_better() { m >= bar } else { m <= bar }),
         goal: goal
             .bar
             .map_or("-".into(), |bar| format!("{} {bar}", if goal.metric.more_is_better() { ">=" } else { "<=" })),
         ratio: middle.map_or("nothing to compare".into(), |m| format!("{}{unit} ({})", number(m), each.join(" "))),
     }
-}
-
-fn compared(metric: Metric, who: Who, prefix: &str) -> String {
-    format!("{} / {prefix}{}", metric.label(), who.label())
 }
 
 /// Round by round, so that a slow moment of the machine weighs on both.

@@ -37,8 +37,16 @@ mod ajax;
 mod files;
 mod routes;
 
+mod browser;
 mod draining;
 mod logs;
+mod operation {
+    mod activity;
+    mod http2;
+    mod listening;
+    mod reloading;
+    mod tls;
+}
 mod python;
 
 mod architecture;

@@ -171,6 +171,13 @@ fn the_path_is_split_between_script_name_and_path_info() {
 }
 
 #[test]
+fn an_empty_path_info_can_be_left_out() {
+    let server = serve(Tree::new().script("env", ENVIRONMENT).config("[scripts]\nempty-path-info = \"unset\""));
+    server.vars_of("/cgi-bin/env").expect(&[("PATH_INFO", None)]);
+    server.vars_of("/cgi-bin/env/").expect(&[("PATH_INFO", Some("/"))]);
+}
+
+#[test]
 fn path_info_is_decoded_once_and_keeps_its_octets() {
     let server = server();
     let vars = server.vars_of("/cgi-bin/env/%e9%FF%2B");

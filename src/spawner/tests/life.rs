@@ -77,6 +77,11 @@ async fn a_script_finds_a_clean_house() {
     };
     let _before = leak();
     let spawner = spawner(1);
+    // Not in the processes between either, which would hold a dead server's pipes open.
+    for pid in [spawner.nursery_pid(), spawner.pids()[0]] {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        assert!(open.flatten().all(|fd| fd.file_name().to_str().unwrap().parse::<i32>().unwrap() < 100));
+    }
     let _after = leak();
     let status = "sed -nE '/Sig(Blk|Ign|Cgt)|NoNewPrivs|^Seccomp:/p' /proc/self/status";
     // This process ignores SIGPIPE (bit 12), as every Rust program does.

@@ -25,8 +25,12 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// GET `path` with prior knowledge (RFC 9113 §3.3), with more fields behind the usual ones.
-pub fn get(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Answer {
+/// Sends a GET of `path`, and leaves the answer to come.
+pub fn begin(address: SocketAddr, path: &str) -> Client {
+    ask(address, path, &[])
+}
+
+fn ask(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Client {
     let mut client = Client::connect(address);
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.send(frame(SETTINGS, 0, 0, &[]));
@@ -38,6 +42,12 @@ pub fn get(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Answer {
         literal(&mut block, name, value);
     }
     client.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &block));
+    client
+}
+
+/// GET `path` with prior knowledge (RFC 9113 §3.3), with more fields behind the usual ones.
+pub fn get(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Answer {
+    let mut client = ask(address, path, fields);
     let mut answer = Answer { body: Vec::new(), reset: None };
     client.stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
     loop {

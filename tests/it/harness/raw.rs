@@ -15,7 +15,7 @@ pub struct Client {
 }
 
 /// A whole answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Response {
     /// Its head.
     pub head: Head,
@@ -25,8 +25,15 @@ pub struct Response {
     pub end: End,
 }
 
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = &self.body[..self.body.len().min(2000)];
+        write!(f, "{:?} || {} octets: \"{}\" ({:?})", self.head, self.body.len(), shown.escape_ascii(), self.end)
+    }
+}
+
 /// Status line and fields.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Head {
     /// `HTTP/1.1`
     pub version: String,
@@ -35,6 +42,13 @@ pub struct Head {
     /// `OK`
     pub reason: String,
     fields: Vec<(String, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.version, self.status, self.reason)?;
+        self.fields.iter().try_for_each(|(name, value)| write!(f, " | {name}: {}", value.escape_ascii()))
+    }
 }
 
 /// How an answer ended.
@@ -235,6 +249,20 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
+    /// The next octets, or none at the end of the connection.
+    pub fn probe(&mut self) -> Vec<u8> {
+        let _ = self.fill(Instant::now() + PATIENCE);
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Whether there is something to be read now: octets or an end.
+    pub fn readable(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket option");
+        let there = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_nonblocking(false).expect("a socket option");
+        there
+    }
+
     /// Waits for the connection's end; nothing more may come.
     #[track_caller]
     pub fn assert_closed(&mut self) {
@@ -339,8 +367,8 @@ impl Response {
     /// Asserts the status and that the answer is complete.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status(), status, "{:?} {}", self.head, self.text());
-        assert_ne!(self.end, End::Aborted, "broken off: {:?}", self.head);
+        assert_eq!(self.status(), status, "{self:?}");
+        assert_ne!(self.end, End::Aborted, "{self:?}");
         self
     }
 

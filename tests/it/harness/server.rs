@@ -78,13 +78,58 @@ pub fn launch(mut command: Command, tree: Tree) -> Server {
     let mut banner = String::new();
     stdout.read_line(&mut banner).expect("standard output is text");
     let banner = banner.trim_end().to_owned();
-    let address = banner.split("http://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
+    let address = banner.split("://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
     let Some(address) = address else {
         let _ = child.kill();
         let _ = child.wait();
         panic!("no banner but {banner:?}; it said: {}", log.all());
     };
     Server { child, address, banner, log, stdout: Some(stdout), tree }
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub out: String,
+    /// What it wrote to standard error.
+    pub err: String,
+}
+
+/// Runs `command`, which must end by itself.
+#[track_caller]
+pub fn run(command: &mut Command) -> Ended {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = {
+        let _alone = fork_lock();
+        command.spawn().expect("the built program starts")
+    };
+    fn text(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+        let mut from = from.expect("a pipe was asked for");
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = from.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    }
+    let (out, err) = (text(child.stdout.take()), text(child.stderr.take()));
+    let end = Instant::now() + PATIENCE;
+    let code = loop {
+        match child.try_wait().expect("the child is ours") {
+            Some(status) => break Ok(status.code()),
+            None if Instant::now() > end => {
+                let _ = child.kill();
+                let _ = child.wait();
+                break Err("it did not end by itself");
+            }
+            None => std::thread::sleep(std::time::Duration::from_millis(2)),
+        }
+    };
+    let (out, err) = (out.join().expect("a reader"), err.join().expect("a reader"));
+    let code = code.unwrap_or_else(|why| panic!("{why}; it said: {out}{err}"));
+    Ended { code, out, err }
 }
 
 impl Log {

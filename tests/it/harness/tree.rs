@@ -1,6 +1,7 @@
 //! A fresh temporary folder to be served: site, scripts, configuration, and a place for scripts to leave notes.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -191,8 +192,12 @@ pub struct Gate {
 impl Gate {
     /// Lets one `read` of the script go on.
     pub fn open(&mut self) {
-        use std::io::Write;
-        self.file.write_all(b"go\n").expect("a named pipe takes a line");
+        self.say("go");
+    }
+
+    /// The same with a word for the script.
+    pub fn say(&mut self, word: &str) {
+        self.file.write_all(format!("{word}\n").as_bytes()).expect("a named pipe takes a line");
     }
 }
 

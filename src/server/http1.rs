@@ -1,0 +1,119 @@
+//! HTTP/1: hyper while there is a request, the edge alone between two.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+
+use super::serve::{Peer, guarded, refused, seated};
+use super::stream::Stream;
+use crate::body::Body;
+use crate::connection::Arrival;
+use crate::dispatch;
+use crate::edge::{self, Edge, Exchanges, Rest};
+
+/// Why hyper was left.
+enum Turn {
+    /// Over and done with, or upgraded.
+    Over,
+    /// An answer broke off in the middle.
+    Broken,
+    /// The server is going: hyper has been told, and the connection ends with the answer in flight.
+    Drains,
+    /// Nothing is in flight: hyper can go until the next request comes.
+    Rests,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, peer: Arc<Peer>) {
+    let drain = &peer.common.drain;
+    let begun = drain.begun();
+    tokio::pin!(begun);
+    loop {
+        let mut builder = http1::Builder::new();
+        let http10 = peer.common.current.get().config.http10;
+        builder.half_close(false).keep_alive(!http10).title_case_headers(true);
+        let old = AtomicBool::new(false);
+        let service = service_fn(|request: Request<Incoming>| {
+            let incoming = exchanges.next();
+            old.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
+            let request = seated(request, &peer.seat);
+            let peer = peer.clone();
+            async move { guarded(answer(request, incoming, &peer)).await }
+        });
+        // In a box, so that what is left of an idle connection is small.
+        let mut serving = Box::new(builder.serve_connection(TokioIo::new(edge), service).with_upgrades());
+        let turn = poll_fn(|cx| {
+            // A connection that broke has nobody to be told; its request is in the access log.
+            match Pin::new(&mut *serving).poll(cx) {
+                Poll::Ready(Err(error)) if error.is_user() => return Poll::Ready(Turn::Broken),
+                Poll::Ready(_) => return Poll::Ready(Turn::Over),
+                Poll::Pending => {}
+            }
+            if exchanges.rests() {
+                return Poll::Ready(Turn::Rests);
+            }
+            begun.as_mut().poll(cx).map(|()| Turn::Drains)
+        })
+        .await;
+        match turn {
+            Turn::Over => return,
+            Turn::Broken => {
+                // Without a length or chunks only a reset tells a broken answer from a short one. Elsewhere the missing
+                // end does, and what was sent before reaches the client.
+                if old.load(Ordering::Relaxed)
+                    && let Some(parts) = serving.into_parts()
+                {
+                    parts.io.into_inner().get_ref().abort();
+                }
+                return;
+            }
+            Turn::Drains => {
+                Pin::new(&mut *serving).graceful_shutdown();
+                let _ = serving.await;
+                return;
+            }
+            Turn::Rests => {}
+        }
+        edge = match serving.into_parts() {
+            // Everything else goes at once: hyper's buffer is what this is about.
+            Some(parts) => parts.io.into_inner(),
+            None => return,
+        };
+        let rest = tokio::select! {
+            rest = edge.rest() => rest,
+            () = begun.as_mut() => Rest::Ended,
+            () = peer.common.make_room.notified() => Rest::Ended,
+        };
+        if rest == Rest::Ended {
+            let _ = edge.shutdown().await;
+            return;
+        }
+    }
+}
+
+async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Peer) -> Response<Body> {
+    let app = peer.common.current.get();
+    let (parts, body) = request.into_parts();
+    let mut other_form = None;
+    let (target, refused) = match incoming.target {
+        Ok(target) => {
+            other_form = target.other_form().cloned();
+            (Bytes::copy_from_slice(target.bytes(&parts.uri)), None)
+        }
+        Err(refusal) => (refusal.line, Some(refused(refusal.reason))),
+    };
+    let id = app.request_id();
+    let (connection, exchange) = (peer.connection, Some(incoming.exchange));
+    let arrival = Arrival { parts, body: Some(body), target, other_form, connection, exchange, id };
+    dispatch::answer(&app, arrival, refused).await
+}
