@@ -4,10 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cgiserve::cli::{Action, Cli};
+use cgiserve::spawner::Nursery;
 use cgiserve::{config, server, websocketd};
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // First of all: this program may have been executed to replace a part of a server that runs.
+    let proof = Nursery::answer_call();
     let (flags, config) = match Cli::parse().action() {
         Action::Serve(flags) => {
             let config = config::resolve(&flags);
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match server::run(*flags, config) {
+    match server::run(*flags, config, &proof) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error}");

@@ -22,7 +22,7 @@ use crate::access_log::LogFile;
 use crate::app::App;
 use crate::config::{Config, ConfigError, Flags};
 use crate::logging;
-use crate::spawner::Nursery;
+use crate::spawner::{Nursery, Replaceable};
 
 use accept::Doorman;
 use drain::{Drain, Ending, Signals};
@@ -91,9 +91,9 @@ impl From<io::Error> for Error {
 ///
 /// # Errors
 /// What keeps the server from starting.
-pub fn run(flags: Flags, config: Config) -> Result<(), Error> {
+pub fn run(flags: Flags, config: Config, proof: &Replaceable) -> Result<(), Error> {
     // The spawner is forked before any thread exists and before any socket is open.
-    let nursery = Nursery::fork(config.limits.spawners)?;
+    let nursery = Nursery::fork(config.limits.spawners)?.replaceable(proof);
     privileges::raise_descriptor_limit();
     let encryption = Encryption::new(&config)?;
     let bound = match activation::sockets()? {
