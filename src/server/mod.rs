@@ -10,7 +10,6 @@ mod listener;
 mod privileges;
 mod reload;
 mod serve;
-mod stream;
 mod tls;
 
 use std::fmt;
