@@ -40,6 +40,7 @@ mod streaming;
 mod ajax;
 mod files;
 mod routes;
+mod websocket;
 
 mod browser;
 mod draining;
