@@ -8,6 +8,7 @@ pub mod logging;
 pub mod websocketd;
 
 pub mod check;
+pub mod convert;
 pub mod rehearse;
 pub mod why;
 
