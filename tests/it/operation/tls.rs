@@ -98,8 +98,13 @@ fn get(client: &mut Client, target: &str) -> String {
         text.extend_from_slice(&piece[..n]);
         let all = String::from_utf8_lossy(&text).into_owned();
         let Some((head, body)) = all.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("a length");
-        if body.len() == length.parse::<usize>().unwrap() {
+        // A script's answer comes in chunks where its end was not in sight at once.
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let whole = match length {
+            Some(length) => body.len() == length.parse::<usize>().unwrap(),
+            None => body.ends_with("\r\n0\r\n\r\n"),
+        };
+        if whole {
             return all;
         }
     }
