@@ -43,11 +43,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "logging",
             "reply",
             "spawner",
+            "stream",
             "sys",
         ],
     ),
     ("edge", &[]),
-    ("connection", &["edge"]),
+    ("stream", &[]),
+    ("connection", &["body", "edge"]),
     (
         "dispatch",
         &[
@@ -107,6 +109,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "route",
             "scripts",
             "spawner",
+            "stream",
             "sys",
         ],
     ),

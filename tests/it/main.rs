@@ -40,10 +40,12 @@ mod streaming;
 mod ajax;
 mod files;
 mod routes;
+mod websocket;
 
 mod browser;
 mod draining;
 mod logs;
+#[allow(clippy::unwrap_used, reason = "what helps a test may fail as the test may")]
 mod operation {
     mod activity;
     mod http2;
