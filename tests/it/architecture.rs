@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the crate a module may name. What stands for others to embed names least.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cli", &["access_log", "check", "config", "rehearse", "why"]),
+    ("cli", &["access_log", "check", "config", "convert", "rehearse", "why"]),
     (
         "config",
         &[
@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logging", &["access_log"]),
     ("websocketd", &["access_log", "config"]),
     ("check", &["config", "explain", "files", "rehearse", "route", "server"]),
+    ("convert", &["config", "explain", "route", "websocketd"]),
     ("rehearse", &["config", "explain", "route", "server"]),
     ("why", &["config"]),
     ("app", &["access_log", "builtin", "config", "edge", "explain", "files", "spawner", "websocket"]),
