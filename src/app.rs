@@ -99,7 +99,7 @@ impl App {
     pub fn renew(old: &Self, mut config: Config) -> Self {
         config.inherit(&old.config);
         let new = Self::new(config, old.spawner.clone(), old.log.clone());
-        Self { started: old.started, ids: old.ids.clone(), ..new }
+        Self { started: old.started, ids: old.ids.clone(), hubs: old.hubs.clone(), ..new }
     }
 
     /// An id that no other request of this or another run has.

@@ -33,6 +33,8 @@ enum Command {
         #[command(flatten)]
         serve: Serve,
     },
+    /// Print another server's configuration as cgiserve.toml
+    Convert(crate::convert::Convert),
     /// Find a request in the log by its id
     Why(crate::why::Why),
     /// Print a completion script for a shell
@@ -122,6 +124,8 @@ pub enum Action {
     Env(crate::rehearse::Env),
     /// `cgiserve config`.
     Config(Box<Flags>),
+    /// `cgiserve convert`.
+    Convert(crate::convert::Convert),
     /// `cgiserve why`.
     Why(crate::why::Why),
 }
@@ -146,6 +150,7 @@ impl Cli {
             Some(Command::Run(run)) => Action::Run(run),
             Some(Command::Env(env)) => Action::Env(env),
             Some(Command::Config { serve }) => Action::Config(Box::new(serve.flags())),
+            Some(Command::Convert(convert)) => Action::Convert(convert),
             Some(Command::Why(why)) => Action::Why(why),
             Some(Command::Ws { arguments }) => Action::WebSocketd(arguments),
             None => Action::Serve(Box::new(self.serve.flags())),

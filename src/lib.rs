@@ -8,6 +8,7 @@ pub mod logging;
 pub mod websocketd;
 
 pub mod check;
+pub mod convert;
 pub mod rehearse;
 pub mod why;
 
@@ -15,6 +16,7 @@ pub mod app;
 pub mod server;
 
 pub mod edge;
+mod stream;
 
 pub mod connection;
 pub mod dispatch;

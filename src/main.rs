@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Action::Check(check) => return check.perform(),
         Action::Run(run) => return run.perform(),
         Action::Env(env) => return env.perform(),
+        Action::Convert(convert) => return convert.perform(),
         Action::Why(why) => return why.perform(),
         Action::Print(text) => {
             let printed = std::io::stdout().write_all(&text);

@@ -125,6 +125,7 @@ impl Config {
     /// not let twice as many run.
     pub fn inherit(&mut self, old: &Self) {
         self.admission = self.admission.clone().inherit(&old.admission);
+        self.websockets = self.websockets.clone().inherit(&old.websockets);
         for route in &mut self.routes {
             let Some(before) = old.routes.iter().find(|before| before.pattern == route.pattern) else { continue };
             if let (Target::Scripts(new), Target::Scripts(old)) | (Target::Script(new), Target::Script(old)) =

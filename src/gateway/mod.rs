@@ -194,7 +194,7 @@ pub async fn run(
 ) -> Result<Answer, Error> {
     let context = call.context.clone();
     let mut process = start(spawner, settings, call).await?;
-    let mut buffer = BytesMut::with_capacity(pipe::CHUNK);
+    let mut buffer = BytesMut::new();
     match read_head(&mut process, &mut buffer, settings, interim).await {
         Ok(head) => {
             let output = Output::new(process, buffer, head.content_length, head.chunked);
@@ -264,22 +264,22 @@ pub async fn converse(spawner: &Spawner, settings: &Settings, call: Call) -> Res
     for end in [&ours_in, &ours_out] {
         rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK).map_err(|e| Error::Resources(e.into()))?;
     }
-    let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
+    let (stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin: Some(stdin), stdout, stderr: Some(script_stderr) }).await?;
-    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone()));
+    tokio::spawn(stderr::log(BytesMut::new(), stderr, child.leader(), call.context.clone()));
     Ok(Conversation { stdin: ours_in, stdout: ours_out, child, context: call.context, permit: call.permit })
 }
 
 async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Result<Process, Error> {
     let (stdout, script_stdout) = pipe::for_output().map_err(Error::Resources)?;
-    let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
+    let (stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
     let (stdin, feeder) = call.upload.start().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) }).await?;
-    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone()));
-    Ok(Process::new(Parts {
+    let mut process = Process::new(Parts {
         stdout,
+        stderr: Some(stderr),
         wait: Box::pin(child.ending()),
         child,
         feeder,
@@ -288,7 +288,9 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         started: Instant::now(),
         ending: None,
         permit: call.permit,
-    }))
+    });
+    process.parts().head_start().await;
+    Ok(process)
 }
 
 fn job(

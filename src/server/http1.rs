@@ -15,11 +15,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
 use super::serve::{Peer, guarded, refused, seated};
-use super::stream::Stream;
 use crate::body::{Body, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge, Exchanges, Rest};
+use crate::stream::Stream;
 
 /// Why hyper was left.
 enum Turn {

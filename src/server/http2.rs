@@ -20,12 +20,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::serve::{Peer, guarded, refused, seated};
-use super::stream::Stream;
 use crate::body::{Body, Patience, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge};
 use crate::failure::{Failure, Kind};
+use crate::stream::Stream;
 
 /// Streams at once on one connection.
 const STREAMS: u32 = 100;

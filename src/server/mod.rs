@@ -11,7 +11,6 @@ mod privileges;
 pub mod rehearsal;
 mod reload;
 mod serve;
-mod stream;
 mod tls;
 
 use std::fmt;
