@@ -1,5 +1,6 @@
 //! What the operator wants: defaults, then the file, then the flags.
 
+mod address;
 mod file;
 mod identity;
 mod problem;

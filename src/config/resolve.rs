@@ -1,7 +1,7 @@
 //! From what is written to what it means.
 
 use std::ffi::CString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::address::address;
 use super::file::{File, FileKeys, RouteKeys, ScriptKeys};
 use super::problem::{ConfigError, Problem};
 use super::{Config, Flags, Listen, ServerLimits, Tls, file, identity};
@@ -698,27 +699,4 @@ fn find_program(name: &str) -> Option<CString> {
         if name.contains('/') { vec![name.into()] } else { PATH.split(':').map(|p| Path::new(p).join(name)).collect() };
     let found = candidates.into_iter().find(|p| p.is_file())?;
     CString::new(found.as_os_str().as_bytes()).ok()
-}
-
-/// `name` as an address: a literal, `unix:PATH`, or a host name of this machine. `""` is every address.
-fn address(name: &str, port: u16) -> Option<Listen> {
-    if let Some(path) = name.strip_prefix("unix:") {
-        return Some(Listen::Unix(path.into()));
-    }
-    if name.is_empty() {
-        return Some(Listen::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)));
-    }
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Some(Listen::Tcp(SocketAddr::new(ip, port)));
-    }
-    if let Ok(whole) = name.parse::<SocketAddr>() {
-        return Some(Listen::Tcp(whole));
-    }
-    let (host, port) = match name.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => (host, port.parse().ok()?),
-        _ => (name, port),
-    };
-    let mut found = (host, port).to_socket_addrs().ok()?;
-    found.next().map(Listen::Tcp)
 }

@@ -94,7 +94,7 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     debug_assert_eq!(parts.version, Version::HTTP_2);
     let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let target = Bytes::copy_from_slice(target.as_bytes());
-    let refused = check(&parts).err();
+    let refused = fault(&parts);
     // Scripts know Host; :authority is its name in HTTP/2 (RFC 9113 §8.3.1).
     if let Some(authority) = parts.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
         parts.headers.insert(HOST, authority);
@@ -110,18 +110,20 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
 
 /// What the edge does for HTTP/1. Malformed fields and those of connections (Connection, Transfer-Encoding, TE …) do
 /// not come here: the `h2` crate resets their streams.
-fn check(parts: &http::request::Parts) -> Result<(), Failure> {
+fn fault(parts: &http::request::Parts) -> Option<Failure> {
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let hosts = parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-    edge::check_authority(authority, hosts).map_err(refused)?;
+    if let Err(reason) = edge::check_authority(authority, hosts) {
+        return Some(refused(reason));
+    }
     if parts.headers.len() > FIELDS {
-        return Err(Failure::new(Kind::HeadTooLarge, format!("more than {FIELDS} fields")));
+        return Some(Failure::new(Kind::HeadTooLarge, format!("more than {FIELDS} fields")));
     }
     match parts.uri.path_and_query().map_or("", |path| path.as_str()) {
-        "*" if parts.method == http::Method::OPTIONS => Ok(()),
-        "" if parts.method == http::Method::CONNECT => Ok(()),
-        path if path.starts_with('/') => Ok(()),
-        _ => Err(Failure::new(Kind::BadRequest, ":path does not begin with a slash")),
+        "*" if parts.method == http::Method::OPTIONS => None,
+        "" if parts.method == http::Method::CONNECT => None,
+        path if path.starts_with('/') => None,
+        _ => Some(Failure::new(Kind::BadRequest, ":path does not begin with a slash")),
     }
 }
 
