@@ -128,7 +128,15 @@ def children():
     return found
 
 
+async def until_no_children():
+    end = time.time() + LIMIT
+    while children():
+        assert time.time() < end, "the process outlives its client"
+        await asyncio.sleep(0.05)
+
+
 async def leaving():
+    await until_no_children()
     async with connect("/small") as talk:
         await talk.send("x")
         await hear(talk)
@@ -137,10 +145,7 @@ async def leaving():
         await talk.send("x")
         await hear(talk)
         talk.transport.abort()
-    end = time.time() + LIMIT
-    while children():
-        assert time.time() < end, "the process outlives its client"
-        await asyncio.sleep(0.05)
+    await until_no_children()
 
 
 async def hubs():
