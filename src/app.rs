@@ -14,6 +14,7 @@ use crate::edge;
 use crate::explain::Evidence;
 use crate::files;
 use crate::spawner::Spawner;
+use crate::status;
 use crate::websocket;
 
 /// The state of a running server.
@@ -34,6 +35,10 @@ pub struct App {
     pub hubs: websocket::Hubs,
     /// When the server came up.
     pub started: Instant,
+    /// The scripts that run, and what has become of others. They survive a reload, as do the numbers.
+    pub live: Arc<status::Registry>,
+    /// Numbers for machines.
+    pub metrics: Arc<status::Metrics>,
     /// Places for looking into failures.
     pub explaining: Semaphore,
     /// Where `cgiserve run` and `check` learn what scripts did; nobody else keeps it.
@@ -89,6 +94,8 @@ impl App {
             processes: ProcessCount::default(),
             hubs: websocket::Hubs::default(),
             started: Instant::now(),
+            live: Arc::default(),
+            metrics: Arc::default(),
             explaining: Semaphore::new(EXPLAINED_AT_ONCE),
             witness: None,
             ids: Arc::new(RequestIds::new()),

@@ -19,6 +19,7 @@ use crate::path::UrlPath;
 use crate::reply::{self, Voice};
 use crate::route::{self, Files, Match, Pattern, Route, Target};
 use crate::scripts::{self, Asking, Outcome};
+use crate::status;
 use crate::ticket::Ticket;
 use crate::websocket;
 
@@ -146,6 +147,7 @@ async fn serve(
             Some(response) => Ok(Outcome::Response(response)),
             None => process_input(arrival).await,
         },
+        Target::Status(page) => Ok(Outcome::Response(status::answer(app, arrival, asking.target, *page)?)),
         Target::Redirect(status, to) => Ok(Outcome::Response(reply::redirect(*status, to))),
         Target::Scripts(programs) => {
             let suffix = match &found.route.pattern {

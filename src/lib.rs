@@ -32,6 +32,7 @@ pub mod builtin;
 pub mod files;
 pub mod gateway;
 pub mod scripts;
+pub mod status;
 pub mod websocket;
 
 pub mod spawner;

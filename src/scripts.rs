@@ -163,10 +163,14 @@ pub async fn run(
         return Err(Failure::new(Kind::NotFound, "an encoded slash in the path (encoded-slash = \"reject\")"));
     }
     let upload = upload(app, scripts, arrival, asking).await?;
+    let name = String::from_utf8_lossy(&path.as_bytes()[..script.name_length]);
+    let seat = app.live.enter(&app.metrics, &arrival.id, &name, arrival.connection.client());
     let place = limits::admit(&[&app.config.admission, &scripts.admission]).await?;
     let length = upload.length();
-    let call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, Box::new(place))?;
+    let mut call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, Box::new(()))?;
     let context = call.context.clone();
+    seat.runs(&context);
+    call.permit = Box::new((place, seat));
     let started = Instant::now();
     // What the script was told is put together once more where it matters, rather than kept for every request.
     let evidence = |trouble, head: Vec<String>| -> Option<Arc<Evidence>> {

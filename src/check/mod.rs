@@ -117,7 +117,7 @@ fn look(config: &Config, looked: &mut Vec<Looked>) -> Vec<Finding> {
                 scripts::look(route, programs, &mut seen, looked, &mut findings);
             }
             Target::Files(files) => htdocs::look(files.tree.options(), &mut seen, &mut findings),
-            Target::Redirect(..) | Target::Builtin(_) => {}
+            Target::Redirect(..) | Target::Builtin(_) | Target::Status(_) => {}
         }
     }
     // What is wrong with a folder is wrong for every file in it, and told once.

@@ -86,6 +86,8 @@ pub struct Config {
     pub python: bool,
     /// Whether clients on this machine are told why a script failed.
     pub explain: bool,
+    /// Who may see what the server is doing.
+    pub status: crate::status::Access,
     /// Whether a request target without its first slash gets one, as Python does.
     pub add_slash: bool,
     /// How paths are read.

@@ -14,6 +14,7 @@ use crate::files::{Listing, Symlinks};
 use crate::gateway::settings::{Isindex, Settings, User};
 use crate::route::{Pattern, Route, Target};
 use crate::spawner::{Sandbox, sandbox_report};
+use crate::status::Access;
 
 /// The resolved configuration as text, in the shape of `cgiserve.toml`: key, value, and behind `#` its origin.
 pub fn show(flags: &Flags, config: &Config) -> String {
@@ -143,6 +144,12 @@ fn top(sheet: &mut Sheet<'_>, flags: &Flags, config: &Config) {
     sheet.key("", "state-directory", &path(&config.state));
     sheet.flagged("", "python-compat", &config.python.to_string(), said(flags.python_compat, "--python-compat"));
     sheet.key("", "explain", if config.explain { "\"loopback\"" } else { "\"off\"" });
+    let status = match &config.status {
+        Access::Off => "false",
+        Access::Loopback => "true",
+        Access::Token(_) => "(a token)",
+    };
+    sheet.key("", "status", status);
     match &config.tls {
         None => sheet.line("tls", "(none)", "default"),
         Some(Tls::SelfSigned) => sheet.line("tls", "(made on the spot)", "--tls"),
@@ -188,7 +195,7 @@ fn one_route(sheet: &mut Sheet<'_>, route: &Route) {
     let written = sheet.origins.routes.iter().find(|(pattern, _)| pattern.as_ref() == Some(&route.pattern));
     let section = written.map(|(_, name)| name.clone()).unwrap_or_default();
     let origin = sheet.origins.of(&[format!("{section}.path")]);
-    if let Target::Builtin(_) = route.target {
+    if let Target::Builtin(_) | Target::Status(_) = route.target {
         let _ = writeln!(sheet.text, "\n# built in: {}", pattern(&route.pattern));
         return;
     }
@@ -234,7 +241,7 @@ fn one_route(sheet: &mut Sheet<'_>, route: &Route) {
             sheet.line("redirect", &quote(&String::from_utf8_lossy(to)), &origin);
             sheet.line("status", status.as_str(), &origin);
         }
-        Target::Builtin(_) => {}
+        Target::Builtin(_) | Target::Status(_) => {}
     }
     if route.auth.is_some() {
         let origin = sheet.origins.of(&[format!("{section}.auth")]);

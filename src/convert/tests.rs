@@ -25,7 +25,7 @@ fn target(config: &Config, pattern: &str) -> String {
         Target::Script(scripts) => format!("script {}", path(&scripts.path)),
         Target::Files(files) => format!("files {}", path(&files.tree.options().root)),
         Target::Redirect(status, to) => format!("{} {}", status.as_u16(), String::from_utf8_lossy(to)),
-        Target::Builtin(_) => "built in".to_owned(),
+        Target::Builtin(_) | Target::Status(_) => "built in".to_owned(),
     }
 }
 

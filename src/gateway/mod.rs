@@ -205,6 +205,12 @@ pub async fn run(
                 hear_out(&mut process, &mut buffer).await;
             }
             context.record.output(&buffer);
+            match error {
+                Error::Timeout(key) => context.record.killed(key),
+                Error::Head(_) => context.record.killed("bad-script-head"),
+                Error::ClientGone(_) => context.record.killed("client-left"),
+                _ => {}
+            }
             Err(error)
         }
     }
@@ -287,6 +293,7 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         context: call.context,
         started: Instant::now(),
         ending: None,
+        told_to_end: false,
         permit: call.permit,
     });
     process.parts().head_start().await;

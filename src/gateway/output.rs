@@ -150,6 +150,9 @@ impl Output {
             take = take.min(usize::try_from(*owed).unwrap_or(usize::MAX));
             *owed -= take as u64;
         }
+        if let Some(process) = &mut self.process {
+            process.parts().context.record.add_sent(take);
+        }
         Some(Some(Ok(self.buffer.split_to(take).freeze())))
     }
 

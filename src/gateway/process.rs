@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as Wakers, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ pub(super) struct Parts {
     pub(super) context: Arc<Context>,
     pub(super) started: Instant,
     pub(super) ending: Option<Ending>,
+    /// Somebody asked for its end, and it was told.
+    pub(super) told_to_end: bool,
     /// Given back when the process is gone, not when the client is: otherwise clients that leave at once could
     /// start any number of processes.
     pub(super) permit: Permit,
@@ -74,6 +77,17 @@ impl Parts {
     pub(super) fn poll_ending(&mut self, wakers: &mut Wakers<'_>) -> Poll<Ending> {
         if let Some(ending) = self.ending {
             return Poll::Ready(ending);
+        }
+        // Told of by the same channel as the ending, so this is polled when it becomes known.
+        if self.context.record.spawn_time().is_none()
+            && let Some(pid) = self.child.pid()
+        {
+            self.context.pid.store(pid, Ordering::Relaxed);
+            self.context.record.spawned(self.started.elapsed());
+        }
+        if !self.told_to_end && self.context.record.poll_end(wakers) {
+            self.told_to_end = true;
+            self.child.end();
         }
         let ending = ready!(self.wait.as_mut().poll(wakers));
         self.context.ended(&ending);

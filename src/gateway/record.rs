@@ -1,9 +1,12 @@
 //! What became of a script, kept for whoever has to explain it: the log, the explaining page, `cgiserve run`.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::Context as Wakers;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::sync::SetOnce;
 
 use super::stderr::Tail;
@@ -20,6 +23,15 @@ pub struct Record {
     ending: SetOnce<Ending>,
     fault: Mutex<Option<Fault>>,
     output: Mutex<Vec<u8>>,
+    /// Octets of its body that were handed on.
+    sent: AtomicU64,
+    /// From hand-over to the running process.
+    spawn: OnceLock<Duration>,
+    /// Why the server ended it before its header was there.
+    killed: OnceLock<&'static str>,
+    /// Somebody wants it to end; whoever waits for it is woken.
+    end: AtomicBool,
+    waiting: AtomicWaker,
 }
 
 /// What is wrong with the body of an answer, seen when its header had been sent already.
@@ -84,6 +96,50 @@ impl Record {
     /// The first octets of an answer whose header was refused.
     pub fn refused_output(&self) -> Vec<u8> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for the program's end.
+    pub fn end(&self) {
+        self.end.store(true, Ordering::Release);
+        self.waiting.wake();
+    }
+
+    /// Whether somebody asked for it.
+    pub fn end_asked(&self) -> bool {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Octets of its body so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// How long it took to start it, where that was seen.
+    pub fn spawn_time(&self) -> Option<Duration> {
+        self.spawn.get().copied()
+    }
+
+    /// Why the server ended it before its header was there, if it did.
+    pub fn killed_for(&self) -> Option<&'static str> {
+        self.killed.get().copied()
+    }
+
+    /// Whether somebody asked for the end; otherwise the task is woken when somebody does.
+    pub(super) fn poll_end(&self, wakers: &Wakers<'_>) -> bool {
+        self.waiting.register(wakers.waker());
+        self.end_asked()
+    }
+
+    pub(super) fn add_sent(&self, octets: usize) {
+        self.sent.fetch_add(octets as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn spawned(&self, after: Duration) {
+        let _ = self.spawn.set(after);
+    }
+
+    pub(super) fn killed(&self, why: &'static str) {
+        let _ = self.killed.set(why);
     }
 
     pub(super) fn ended(&self, ending: Ending) {

@@ -54,6 +54,7 @@ mod operation {
     mod tls;
 }
 mod python;
+mod status;
 mod why;
 
 mod architecture;
