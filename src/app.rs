@@ -107,7 +107,7 @@ impl App {
         config.inherit(&old.config);
         let new = Self::new(config, old.spawner.clone(), old.log.clone());
         let (live, metrics) = (old.live.clone(), old.metrics.clone());
-        Self { started: old.started, ids: old.ids.clone(), live, metrics, ..new }
+        Self { started: old.started, ids: old.ids.clone(), hubs: old.hubs.clone(), live, metrics, ..new }
     }
 
     /// An id that no other request of this or another run has.

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::sync::watch;
 
+use crate::body::Source;
 use crate::edge::Exchange;
 
 /// The two ends of a connection.
@@ -59,7 +59,7 @@ pub struct Arrival {
     /// Method, version, fields.
     pub parts: Parts,
     /// The body, until somebody takes it.
-    pub body: Option<Incoming>,
+    pub body: Option<Source>,
     /// The target in origin form, as the client wrote it.
     pub target: Bytes,
     /// The target as the client wrote it, where that was not in origin form.

@@ -16,6 +16,7 @@ pub mod app;
 pub mod server;
 
 pub mod edge;
+mod stream;
 
 pub mod connection;
 pub mod dispatch;

@@ -425,7 +425,7 @@ async fn body(output: Output, length: Option<u64>, patience: Duration) -> Body {
     // A length that the script gave needs no look ahead, unless the answer is short enough to be here already.
     match output.settle(patience, WHOLE).await {
         Settled::Whole(bytes) => Body::whole(bytes),
-        Settled::Stream(output) => Body::stream(output, length),
+        Settled::Stream(output) => Body::stream(*output, length),
     }
 }
 

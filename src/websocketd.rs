@@ -233,7 +233,7 @@ impl Given {
         }
         for (kind, folder) in [("scripts", &cgi), ("files", &statics)] {
             if let Some(folder) = folder {
-                let _ = writeln!(text, "[[route]]\npath = \"/\"\n{kind} = {}", string(&folder));
+                let _ = writeln!(text, "[[route]]\npath = \"/\"\n{kind} = {}", string(folder));
                 headers(&mut text, self.all("header-http"));
                 if kind == "files" {
                     line(&mut text, "listing", string("python"));

@@ -1,5 +1,6 @@
 //! What the operator wants: defaults, then the file, then the flags.
 
+mod address;
 mod file;
 mod identity;
 mod problem;
@@ -126,6 +127,7 @@ impl Config {
     /// not let twice as many run.
     pub fn inherit(&mut self, old: &Self) {
         self.admission = self.admission.clone().inherit(&old.admission);
+        self.websockets = self.websockets.clone().inherit(&old.websockets);
         for route in &mut self.routes {
             let Some(before) = old.routes.iter().find(|before| before.pattern == route.pattern) else { continue };
             if let (Target::Scripts(new), Target::Scripts(old)) | (Target::Script(new), Target::Script(old)) =

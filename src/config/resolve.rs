@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::address::address;
 use super::file::{File, FileKeys, RouteKeys, ScriptKeys};
 use super::problem::{ConfigError, Problem};
 use super::{Config, Flags, Listen, ServerLimits, Tls, file, identity};

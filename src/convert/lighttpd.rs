@@ -247,7 +247,7 @@ impl Parser<'_> {
             let line_end = rest.find('\n').unwrap_or(rest.len());
             let operator = ["+=", ":=", "="].iter().filter_map(|op| Some((rest[..line_end].find(op)?, op.len()))).min();
             let Some((at, length)) = operator.filter(|_| !rest.starts_with("include")) else {
-                draft.leave(&rest[..line_end].to_owned(), "not an assignment; convert what it includes by itself");
+                draft.leave(&rest[..line_end], "not an assignment; convert what it includes by itself");
                 self.at += line_end;
                 continue;
             };

@@ -35,7 +35,7 @@ pub use record::{Fault, Record};
 pub use script::{NoScript, Script};
 pub use settings::Settings;
 pub use stderr::Tail;
-pub use upload::{Source, Upload};
+pub use upload::Upload;
 pub use vars::MetaVars;
 
 use crate::spawner::{Child, Ending, Identity, Job, SpawnError, Spawner, Stdio, Step};
@@ -194,7 +194,7 @@ pub async fn run(
 ) -> Result<Answer, Error> {
     let context = call.context.clone();
     let mut process = start(spawner, settings, call).await?;
-    let mut buffer = BytesMut::with_capacity(pipe::CHUNK);
+    let mut buffer = BytesMut::new();
     match read_head(&mut process, &mut buffer, settings, interim).await {
         Ok(head) => {
             let output = Output::new(process, buffer, head.content_length, head.chunked);
@@ -270,22 +270,22 @@ pub async fn converse(spawner: &Spawner, settings: &Settings, call: Call) -> Res
     for end in [&ours_in, &ours_out] {
         rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK).map_err(|e| Error::Resources(e.into()))?;
     }
-    let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
+    let (stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin: Some(stdin), stdout, stderr: Some(script_stderr) }).await?;
-    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone()));
+    tokio::spawn(stderr::log(BytesMut::new(), stderr, child.leader(), call.context.clone()));
     Ok(Conversation { stdin: ours_in, stdout: ours_out, child, context: call.context, permit: call.permit })
 }
 
 async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Result<Process, Error> {
     let (stdout, script_stdout) = pipe::for_output().map_err(Error::Resources)?;
-    let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
+    let (stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
     let (stdin, feeder) = call.upload.start().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) }).await?;
-    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone()));
-    Ok(Process::new(Parts {
+    let mut process = Process::new(Parts {
         stdout,
+        stderr: Some(stderr),
         wait: Box::pin(child.ending()),
         child,
         feeder,
@@ -295,7 +295,9 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
         ending: None,
         told_to_end: false,
         permit: call.permit,
-    }))
+    });
+    process.parts().head_start().await;
+    Ok(process)
 }
 
 fn job(

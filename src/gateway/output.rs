@@ -45,7 +45,7 @@ pub enum Settled {
     /// The whole body.
     Whole(Bytes),
     /// It goes on.
-    Stream(Output),
+    Stream(Box<Output>),
 }
 
 impl Output {
@@ -91,7 +91,11 @@ impl Output {
         let outcome = tokio::time::timeout(patience, gather).await;
         self.failed = outcome.unwrap_or_default();
         self.front = gathered.freeze();
-        if self.process.is_none() && self.failed.is_none() { Settled::Whole(self.front) } else { Settled::Stream(self) }
+        if self.process.is_none() && self.failed.is_none() {
+            Settled::Whole(self.front)
+        } else {
+            Settled::Stream(Box::new(self))
+        }
     }
 
     fn poll_data(&mut self, wakers: &mut Wakers<'_>) -> Poll<Option<io::Result<Bytes>>> {

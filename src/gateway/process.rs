@@ -5,15 +5,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as Wakers, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use super::Context;
 use super::pipe::Reader;
 use super::settings::Settings;
+use super::stderr;
 use super::upload::Feeder;
 use crate::spawner::{Child, Ending};
+
+/// How long a script is left alone at first. Far below what anybody notices in a stream.
+const HEAD_START: Duration = Duration::from_millis(2);
 
 /// What has to be given back when a process is gone: the place among the running ones.
 pub type Permit = Box<dyn Any + Send>;
@@ -25,6 +29,8 @@ pub(super) struct Process {
 
 pub(super) struct Parts {
     pub(super) stdout: Reader,
+    /// Until somebody listens to it.
+    pub(super) stderr: Option<Reader>,
     pub(super) child: Child,
     pub(super) wait: Pin<Box<dyn Future<Output = Ending> + Send>>,
     pub(super) feeder: Option<Feeder>,
@@ -89,6 +95,27 @@ impl Parts {
         Poll::Ready(ending)
     }
 
+    /// Waits for the process to end, but not long: a script that is done at once costs one wake-up then, and not one
+    /// for each of its pipes.
+    pub(super) async fn head_start(&mut self) {
+        let _ = tokio::time::timeout(HEAD_START, self.ended()).await;
+        let mut said = BytesMut::new();
+        if let (Some(_), Some(stderr)) = (self.ending, &mut self.stderr)
+            && matches!(stderr.read_now(&mut said), Ok(0))
+        {
+            self.stderr = None;
+            self.context.record.stderr.silent();
+        }
+        self.listen(said);
+    }
+
+    /// From now on somebody reads standard error, of which `said` has been read.
+    fn listen(&mut self, said: BytesMut) {
+        if let Some(stderr) = self.stderr.take() {
+            tokio::spawn(stderr::log(said, stderr, self.child.leader(), self.context.clone()));
+        }
+    }
+
     async fn ended(&mut self) {
         std::future::poll_fn(|wakers| self.poll_ending(wakers).map(drop)).await;
     }
@@ -113,6 +140,7 @@ fn see_off(mut parts: Parts, afterwards: Afterwards) {
     }
     // Outside the runtime the server is coming down, and the spawner ends every script when it sees that.
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    parts.listen(BytesMut::new());
     runtime.spawn(async move {
         if afterwards == Afterwards::Finish {
             if let Some(feeder) = &mut parts.feeder {

@@ -33,6 +33,11 @@ impl Tail {
         kept.drain(..over);
     }
 
+    /// Nothing has come, and nothing will.
+    pub(super) fn silent(&self) {
+        let _ = self.complete.set(());
+    }
+
     /// Waits until nothing more can come, and no longer than `patience`: a child may hold the pipe open.
     pub async fn settled(&self, patience: Duration) {
         let _ = tokio::time::timeout(patience, self.complete.wait()).await;
@@ -44,19 +49,29 @@ impl Tail {
     }
 }
 
-/// Reads until every writer has closed. `leader` is the process, which may be heard of later than its first words.
-pub(super) async fn log(mut pipe: Reader, leader: impl Future<Output = Option<i32>>, context: Arc<Context>) {
+/// Reads until every writer has closed; `buffer` is what has been read already. `leader` is the process, which may be
+/// heard of later than its first words.
+pub(super) async fn log(
+    mut buffer: BytesMut,
+    mut pipe: Reader,
+    leader: impl Future<Output = Option<i32>>,
+    context: Arc<Context>,
+) {
     let tail = &context.record.stderr;
     let mut leader = Some(Box::pin(leader));
-    let mut buffer = BytesMut::new();
     let mut left = LOGGED;
     let mut passed_over = 0usize;
-    while let Ok(1..) = pipe.read(&mut buffer).await {
-        if let Some(leader) = leader.take() {
+    loop {
+        if !buffer.is_empty()
+            && let Some(leader) = leader.take()
+        {
             context.pid.store(leader.await.unwrap_or_default(), Ordering::Relaxed);
         }
         while let Some(end) = line_end(&buffer, false) {
             take(&mut buffer, end, &context, tail, &mut left, &mut passed_over);
+        }
+        if !matches!(pipe.read(&mut buffer).await, Ok(1..)) {
+            break;
         }
     }
     while let Some(end) = line_end(&buffer, true) {
@@ -65,7 +80,7 @@ pub(super) async fn log(mut pipe: Reader, leader: impl Future<Output = Option<i3
     if passed_over > 0 {
         context.line(&format!("... {passed_over} octets more on standard error, not logged"));
     }
-    let _ = tail.complete.set(());
+    tail.silent();
 }
 
 fn line_end(buffer: &[u8], last: bool) -> Option<usize> {

@@ -11,7 +11,6 @@ mod privileges;
 pub mod rehearsal;
 mod reload;
 mod serve;
-mod stream;
 mod tls;
 
 use std::fmt;
@@ -145,7 +144,9 @@ async fn serve(
         encryption: encryption.clone(),
         make_room: Arc::default(),
     });
-    let doorman = Doorman::new(current.get().config.limits, listeners.len());
+    let app = current.get();
+    let doorman = Doorman::new(app.config.limits, app.config.admission.capacity(), listeners.len());
+    drop(app);
     for listener in listeners {
         tokio::spawn(accept::run(listener, doorman.clone(), common.clone()));
     }

@@ -13,7 +13,6 @@ use tokio::sync::Notify;
 
 use super::drain::Drain;
 use super::listener::Accepted;
-use super::stream::Stream;
 use super::tls::Encryption;
 use super::{Current, http1, http2};
 use crate::body::Body;
@@ -21,6 +20,7 @@ use crate::connection::{Connection, Seat};
 use crate::edge::{Edge, Exchanges, Protocol, Reason};
 use crate::failure::{Failure, Kind};
 use crate::reply::{self, Voice};
+use crate::stream::Stream;
 
 /// What every connection of a server shares.
 #[derive(Clone)]

@@ -30,7 +30,7 @@ pub(super) async fn run(upgrade: OnUpgrade, seat: &Seat, conversation: Conversat
     };
     let websocket = &talk.websocket;
     let mut bridge = Bridge {
-        client: Client::new(upgraded, websocket.max_message).await,
+        client: Client::new(upgraded, websocket.max_message),
         clock: Clock::new(websocket.ping, websocket.idle, talk.gateway.idle),
         framing: websocket.framing,
         input,
@@ -105,6 +105,9 @@ impl Bridge {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.client.took() {
+            self.clock.heard();
+        }
         while let Poll::Ready(due) = self.clock.poll(cx) {
             match due {
                 Due::Ping => {

@@ -1,19 +1,18 @@
 //! The client's end of a conversation: messages in, messages out, and a decent goodbye.
 
+use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use futures_util::{Sink, Stream as _};
 use hyper::upgrade::Upgraded;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::WebSocketStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data as Kind, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, WebSocket};
 
 use super::farewell::End;
 use super::framing::Data;
@@ -33,19 +32,21 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 4 << 20;
 
-/// A WebSocket to a client.
+/// A WebSocket to a client. The library's own asynchronous wrapper keeps four wakers; this one task needs one.
 pub(super) struct Client {
-    socket: WebSocketStream<Stream>,
+    socket: WebSocket<Waiting>,
     /// The rest of a message that goes out in frames; the first has.
     rest: Bytes,
     /// A frame that found no room.
     unsent: Option<Message>,
     unflushed: bool,
+    /// The connection took no more.
+    blocked: bool,
 }
 
 impl Client {
     /// Takes over a connection. Messages over `max` octets are refused.
-    pub(super) async fn new(upgraded: Upgraded, max: usize) -> Self {
+    pub(super) fn new(upgraded: Upgraded, max: usize) -> Self {
         let (stream, begun) = Stream::unwrap(upgraded);
         let config = WebSocketConfig::default()
             .read_buffer_size(READ)
@@ -53,16 +54,15 @@ impl Client {
             .max_write_buffer_size(WAITING)
             .max_message_size(Some(max))
             .max_frame_size(Some(max));
-        let socket = WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
-        Self { socket, rest: Bytes::new(), unsent: None, unflushed: false }
+        let waiting = Waiting { stream, waker: Waker::noop().clone(), full: false, took: false };
+        let socket = WebSocket::from_partially_read(waiting, begun, Role::Server, Some(config));
+        Self { socket, rest: Bytes::new(), unsent: None, unflushed: false, blocked: false }
     }
 
     /// The next message, `None` for a ping or an answer to one. Pings are answered, and a Close is.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Data>, End>> {
-        let Some(received) = ready!(Pin::new(&mut self.socket).poll_next(cx)) else {
-            return Poll::Ready(Err(End::Gone));
-        };
-        Poll::Ready(match received {
+        self.wakes(cx);
+        Poll::Ready(match ready!(polled(self.socket.read())) {
             Ok(Message::Text(text)) => Ok(Some(Data { text: true, octets: text.into() })),
             Ok(Message::Binary(octets)) => Ok(Some(Data { text: false, octets })),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(None),
@@ -74,18 +74,18 @@ impl Client {
     /// Waits until another message may be sent.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
-            ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(why)?;
+            if self.blocked || self.unsent.is_some() {
+                self.unflushed = true;
+                ready!(self.poll_flush(cx))?;
+                self.blocked = false;
+            }
             if let Some(frame) = self.unsent.take() {
-                if Pin::new(&mut self.socket).poll_flush(cx).map_err(why)?.is_pending() {
-                    self.unsent = Some(frame);
-                    return Poll::Pending;
-                }
                 self.push(frame)?;
             } else if self.rest.has_remaining() {
                 let piece = self.rest.split_to(self.rest.len().min(FRAME));
                 let last = self.rest.is_empty();
                 self.push(Message::Frame(Frame::message(piece, OpCode::Data(Kind::Continue), last)))?;
-            } else {
+            } else if !self.blocked {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -116,18 +116,24 @@ impl Client {
 
     /// Sends a ping, or nothing where too much waits already.
     pub(super) fn ping(&mut self) -> Result<(), End> {
-        match Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new())) {
-            Ok(()) => self.unflushed = true,
-            Err(Error::WriteBufferFull(_)) => {}
-            Err(error) => return Err(why(error)),
-        }
-        Ok(())
+        if self.unsent.is_some() { Ok(()) } else { self.push(Message::Ping(Bytes::new())) }
+    }
+
+    /// Whether the client has taken something since the last call, for which there was no room on the way: whoever
+    /// reads slowly is alive, however late its answers to pings come.
+    pub(super) fn took(&mut self) -> bool {
+        std::mem::take(&mut self.socket.get_mut().took)
     }
 
     fn push(&mut self, message: Message) -> Result<(), End> {
         self.unflushed = true;
-        match Pin::new(&mut self.socket).start_send(message) {
+        match self.socket.write(message) {
             Ok(()) => Ok(()),
+            // It was taken, and waits.
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked = true;
+                Ok(())
+            }
             Err(Error::WriteBufferFull(message)) => {
                 self.unsent = Some(*message);
                 Ok(())
@@ -139,10 +145,15 @@ impl Client {
     /// Writes everything that was sent.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if self.unflushed {
-            ready!(Pin::new(&mut self.socket).poll_flush(cx)).map_err(why)?;
+            self.wakes(cx);
+            ready!(polled(self.socket.flush())).map_err(why)?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn wakes(&mut self, cx: &Context<'_>) {
+        self.socket.get_mut().waker.clone_from(cx.waker());
     }
 
     /// Says goodbye, and waits a little for the client to close: closing first while it still sends would be a reset,
@@ -153,7 +164,7 @@ impl Client {
         }
         let _ = tokio::time::timeout(LAST_WORDS, self.last_words(end)).await;
         let _ = tokio::time::timeout(LINGER, async {
-            let stream = self.socket.get_mut();
+            let stream = &mut self.socket.get_mut().stream;
             let _ = stream.shutdown().await;
             let mut left = LINGER_OCTETS;
             let mut scrap = [0; 1024];
@@ -169,11 +180,56 @@ impl Client {
 
     async fn last_words(&mut self, end: &End) -> Result<(), End> {
         if let Some((code, reason)) = end.farewell() {
-            // A message of which half is out is no place for a Close with good conscience, but nobody reads the rest.
-            std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_ready(cx)).await.map_err(why)?;
+            // Perhaps in the middle of a message: nobody is going to hear the rest of it.
             self.push(Message::Close(Some(CloseFrame { code: code.into(), reason: reason.into() })))?;
         }
-        std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx)).await.map_err(why)
+        self.unflushed = true;
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+}
+
+/// A stream whose operations say `WouldBlock` where they have to wait, and wake the task that asked last.
+struct Waiting {
+    stream: Stream,
+    waker: Waker,
+    /// The last write found no room.
+    full: bool,
+    /// One after that did.
+    took: bool,
+}
+
+impl Read for Waiting {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let mut room = ReadBuf::new(room);
+        let read = Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(&self.waker), &mut room);
+        blocking(read).map(|()| room.filled().len())
+    }
+}
+
+impl Write for Waiting {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = Pin::new(&mut self.stream).poll_write(&mut Context::from_waker(&self.waker), octets);
+        self.took |= self.full && matches!(written, Poll::Ready(Ok(1..)));
+        self.full = written.is_pending();
+        blocking(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        blocking(Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(&self.waker)))
+    }
+}
+
+fn blocking<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+    match poll {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
+fn polled<T>(result: Result<T, Error>) -> Poll<Result<T, Error>> {
+    match result {
+        Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
     }
 }
 

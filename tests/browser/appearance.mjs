@@ -9,6 +9,7 @@ const PAGES = {
   "/": "index", "/ajax.html": "ajax", "/todo.html": "todo", "/dump.html": "dump-forms",
   "/cgi-bin/dump/with/a/path?and=a+query": "dump", "/form.html": "form", "/upload.html": "upload",
   "/cgi-bin/upload.py?q=question&empty=": "upload-answer", "/hello.zzz": "zzz", "/not-found.html": "not-found",
+  "/ws-echo.html": "ws-echo", "/ws-chat.html": "ws-chat", "/ws-console.html": "ws-console",
   "/cgi-bin/guestbook.sh": "guestbook-sh", "/cgi-bin/guestbook.pl": "guestbook-pl", "/cgi-bin/guestbook.py": "guestbook-py",
 };
 // 320 pixels is the narrowest phone, and what WCAG 1.4.10 asks of any page.

@@ -9,9 +9,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::super::farewell::End;
 
-/// How many messages may wait for a client, and how many octets; one message may always.
-const MESSAGES: usize = 256;
-const OCTETS: usize = 1 << 20;
+/// How many messages may wait for a client, and how many octets; one message may always. Enough for a room that tells
+/// whoever comes what was said before; a message for all is in memory once.
+const MESSAGES: usize = 8192;
+const OCTETS: usize = 4 << 20;
 
 /// Messages on their way from a hub to one client.
 #[derive(Default)]

@@ -34,7 +34,7 @@ impl Member {
             Ok(upgraded) => {
                 let websocket = &self.talk.websocket;
                 let mut visit = Visit {
-                    client: Client::new(upgraded, websocket.max_message).await,
+                    client: Client::new(upgraded, websocket.max_message),
                     clock: Clock::new(websocket.ping, websocket.idle, None),
                     waiting: None,
                 };
@@ -77,6 +77,9 @@ struct Visit {
 
 impl Visit {
     fn poll(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<End> {
+        if self.client.took() {
+            self.clock.heard();
+        }
         while let Poll::Ready(due) = self.clock.poll(cx) {
             match due {
                 Due::Ping => {

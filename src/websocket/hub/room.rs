@@ -184,6 +184,7 @@ impl Room {
 
     /// From the process to the members. Nobody is waited for.
     fn poll_outward(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut read = false;
         loop {
             match self.unframer.line(&mut self.output.buffer, !self.output.open) {
                 Ok(Some(line)) => match speech::parse(&line) {
@@ -191,7 +192,15 @@ impl Room {
                     Err(why) => self.context.remark(&format!("a line of the hub was passed over: {why}")),
                 },
                 Ok(None) if !self.output.open => return Poll::Ready(End::Closed),
-                Ok(None) => ready!(self.output.poll_more(cx)),
+                // Once each turn: whoever is written to must come to read before there is more.
+                Ok(None) if read => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(None) => {
+                    ready!(self.output.poll_more(cx));
+                    read = true;
+                }
                 Err(end) => return Poll::Ready(end),
             }
         }

@@ -10,7 +10,7 @@ use tokio_rustls::server::TlsStream;
 
 /// A connection, decrypted.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// Boxed: plain connections need not be as large as encrypted ones.
@@ -38,7 +38,7 @@ macro_rules! each {
 
 impl Stream {
     /// Makes closing the connection a reset, which discards what was not sent yet.
-    pub(super) fn abort(&self) {
+    pub(crate) fn abort(&self) {
         let _ = match self {
             Self::Tcp(stream) => stream.set_zero_linger(),
             Self::Tls(stream) => stream.get_ref().0.set_zero_linger(),
