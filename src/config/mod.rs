@@ -8,7 +8,7 @@ mod resolve;
 mod section;
 mod shown;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,10 @@ pub struct Flags {
     pub python_style: bool,
     /// `--python-compat`: its habits of running scripts.
     pub python_compat: bool,
+    /// `--open`: a browser shows the first page.
+    pub open: bool,
+    /// What stands under the banner, where that is read on a terminal.
+    pub greeting: String,
     /// `-H NAME VALUE`.
     pub headers: Vec<(String, String)>,
     /// `--content-type`.
@@ -147,31 +151,6 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
-}
-
-impl Listen {
-    /// `name` as an address: a literal, `unix:PATH`, or a host name of this machine. `""` is every address.
-    fn parse(name: &str, port: u16) -> Option<Self> {
-        if let Some(path) = name.strip_prefix("unix:") {
-            return Some(Self::Unix(path.into()));
-        }
-        if name.is_empty() {
-            return Some(Self::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)));
-        }
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            return Some(Self::Tcp(SocketAddr::new(ip, port)));
-        }
-        if let Ok(whole) = name.parse::<SocketAddr>() {
-            return Some(Self::Tcp(whole));
-        }
-        let (host, port) = match name.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') => (host, port.parse().ok()?),
-            _ => (name, port),
-        };
-        let mut found = (host, port).to_socket_addrs().ok()?;
-        found.next().map(Self::Tcp)
-    }
 }
 
 /// Where certificate and key come from.

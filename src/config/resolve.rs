@@ -282,7 +282,7 @@ impl Resolver<'_> {
         };
         let mut all = Vec::new();
         for name in names {
-            match Listen::parse(&name, port) {
+            match address(&name, port) {
                 Some(listen) => all.push(listen),
                 None => self.complain(place, "bind", format!("\"{name}\" is not an address of this machine"), ""),
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the crate a module may name. What stands for others to embed names least.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cli", &["access_log", "check", "config", "convert", "rehearse", "why"]),
+    ("cli", &["access_log", "check", "config", "convert", "rehearse", "starter", "why"]),
     (
         "config",
         &[
@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("check", &["config", "explain", "files", "rehearse", "route", "server"]),
     ("convert", &["config", "explain", "route", "websocketd"]),
     ("rehearse", &["config", "explain", "route", "server"]),
+    ("starter", &["explain"]),
     ("why", &["config"]),
     ("app", &["access_log", "builtin", "config", "edge", "explain", "files", "spawner", "status", "websocket"]),
     (
