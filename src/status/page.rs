@@ -18,7 +18,7 @@ pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;max-width:28rem;max-hei
 .err{fill:light-dark(#c33,#f66)}.axis{fill:currentColor;font-size:10px;opacity:.7}form{margin:0}.dim{opacity:.7}";
 
 const SCRIPT: &str = "const live=document.getElementById('live');\
-const source=new EventSource(live.dataset.events);source.onmessage=e=>{live.innerHTML=e.data};";
+const source=new EventSource(live.dataset.events);source.onmessage=e=>{if(!live.querySelector('button:active'))live.innerHTML=e.data};";
 
 /// The whole page.
 pub(super) fn whole(app: &App, token: Option<&str>, nonce: &str) -> String {
@@ -57,7 +57,7 @@ pub(super) fn tables(app: &App, token: Option<&str>) -> String {
             (tile("WebSockets", app.config.websockets.load().0))
             div.tile { b { (age(app.started.elapsed())) } "up" }
         }
-        h2 { "Scripts ended, each second of the last minute" }
+        h2 { "Scripts ended, each second of the last minute; in red those that failed" }
         (chart(&app.live.pulse.minute()))
         (now(app, token))
         (histories(app))

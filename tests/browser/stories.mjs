@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { appearance } from "./appearance.mjs";
 import { conversations } from "./websocket.mjs";
+import { why } from "./why.mjs";
 
 // Text that becomes markup, a script or an attribute wherever escaping was forgotten.
 const NASTY = `<b>x</b> "><script>alert(1)</script> '&amp; <img src=x onerror=alert(2)> grün 木 🙂`;
@@ -27,6 +28,7 @@ export const stories = [
   ["upload: a form without a file, and a script that posts FormData", uploadOddly],
   ...["sh", "pl", "py"].map((language) => [`guestbook.${language}: signing, reloading, escaping`, (page) => guestbook(page, language)]),
   ["not found: the site's own page, with 404", notFound],
+  ...why,
   ...conversations,
   ["appearance: phone and desktop, light and dark", appearance],
 ];
