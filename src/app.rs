@@ -1,16 +1,20 @@
 //! Everything a request may touch. Built once; a reload builds another.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Semaphore;
 
 use crate::access_log::LogFile;
 use crate::builtin::ProcessCount;
 use crate::config::Config;
 use crate::edge;
+use crate::explain::Evidence;
 use crate::files;
 use crate::spawner::Spawner;
+use crate::status;
 use crate::websocket;
 
 /// The state of a running server.
@@ -31,10 +35,51 @@ pub struct App {
     pub hubs: websocket::Hubs,
     /// When the server came up.
     pub started: Instant,
+    /// The scripts that run, and what has become of others. They survive a reload, as do the numbers.
+    pub live: Arc<status::Registry>,
+    /// Numbers for machines.
+    pub metrics: Arc<status::Metrics>,
+    /// Places for looking into failures.
+    pub explaining: Semaphore,
+    /// Where `cgiserve run` and `check` learn what scripts did; nobody else keeps it.
+    pub witness: Option<Witness>,
     /// How much a connection may take, as the edge needs it.
     pub edge: Arc<edge::Limits>,
     ids: Arc<RequestIds>,
 }
+
+/// What scripts did, for somebody who asked for it.
+#[derive(Debug, Default)]
+pub struct Witness {
+    seen: Mutex<Vec<Arc<Evidence>>>,
+    only_look: AtomicBool,
+}
+
+impl Witness {
+    /// Keeps `evidence`.
+    pub fn saw(&self, evidence: Arc<Evidence>) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(evidence);
+    }
+
+    /// What was seen since the last time.
+    pub fn take(&self) -> Vec<Arc<Evidence>> {
+        std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on no script is started.
+    pub fn look_only(&self) {
+        self.only_look.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no script shall be started.
+    pub fn only_looks(&self) -> bool {
+        self.only_look.load(Ordering::Relaxed)
+    }
+}
+
+/// Failures that are looked into at once; of those beyond only the slug is logged, so that nobody can keep the disk
+/// busy by asking for what fails.
+const EXPLAINED_AT_ONCE: usize = 4;
 
 impl App {
     /// Puts the parts together.
@@ -49,6 +94,10 @@ impl App {
             processes: ProcessCount::default(),
             hubs: websocket::Hubs::default(),
             started: Instant::now(),
+            live: Arc::default(),
+            metrics: Arc::default(),
+            explaining: Semaphore::new(EXPLAINED_AT_ONCE),
+            witness: None,
             ids: Arc::new(RequestIds::new()),
         }
     }

@@ -1,4 +1,6 @@
-//! The body of every answer.
+//! The bodies of requests and of answers.
+
+mod source;
 
 use std::io;
 use std::pin::Pin;
@@ -6,6 +8,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+
+pub use source::{Patience, Source};
 
 /// A stream of octets that somebody else makes: a file, a script's output.
 ///

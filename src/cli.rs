@@ -22,6 +22,21 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look for everything that keeps scripts from working, without serving
+    Check(crate::check::Check),
+    /// Run one script as the server would, and show its answer
+    Run(crate::rehearse::Run),
+    /// Print the variables that a script would see
+    Env(crate::rehearse::Env),
+    /// Print the resolved configuration, every value with where it came from
+    Config {
+        #[command(flatten)]
+        serve: Serve,
+    },
+    /// Print another server's configuration as cgiserve.toml
+    Convert(crate::convert::Convert),
+    /// Find a request in the log by its id
+    Why(crate::why::Why),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -101,6 +116,18 @@ pub enum Action {
     WebSocketd(Vec<String>),
     /// Print this and be done.
     Print(Vec<u8>),
+    /// `cgiserve check`.
+    Check(crate::check::Check),
+    /// `cgiserve run`.
+    Run(crate::rehearse::Run),
+    /// `cgiserve env`.
+    Env(crate::rehearse::Env),
+    /// `cgiserve config`.
+    Config(Box<Flags>),
+    /// `cgiserve convert`.
+    Convert(crate::convert::Convert),
+    /// `cgiserve why`.
+    Why(crate::why::Why),
 }
 
 impl Cli {
@@ -119,6 +146,12 @@ impl Cli {
                 let _ = page.render(&mut text);
                 Action::Print(text)
             }
+            Some(Command::Check(check)) => Action::Check(check),
+            Some(Command::Run(run)) => Action::Run(run),
+            Some(Command::Env(env)) => Action::Env(env),
+            Some(Command::Config { serve }) => Action::Config(Box::new(serve.flags())),
+            Some(Command::Convert(convert)) => Action::Convert(convert),
+            Some(Command::Why(why)) => Action::Why(why),
             Some(Command::Ws { arguments }) => Action::WebSocketd(arguments),
             None => Action::Serve(Box::new(self.serve.flags())),
         }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::sync::watch;
 
+use crate::body::Source;
 use crate::edge::Exchange;
 
 /// The two ends of a connection.
@@ -59,7 +59,7 @@ pub struct Arrival {
     /// Method, version, fields.
     pub parts: Parts,
     /// The body, until somebody takes it.
-    pub body: Option<Incoming>,
+    pub body: Option<Source>,
     /// The target in origin form, as the client wrote it.
     pub target: Bytes,
     /// The target as the client wrote it, where that was not in origin form.
@@ -70,6 +70,49 @@ pub struct Arrival {
     pub exchange: Option<Exchange>,
     /// The request's id.
     pub id: String,
+}
+
+impl Arrival {
+    /// Whether whoever asks sits at this machine, and so may be told why a script failed. A proxy on this machine
+    /// speaks for somebody else, and a page of another site that was bound to this address (DNS rebinding) shows
+    /// itself by its Host.
+    pub fn is_author(&self) -> bool {
+        let headers = &self.parts.headers;
+        let proxied = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+        let host = self.parts.uri.authority().map(|authority| authority.as_str());
+        let host = host.or_else(|| headers.get(http::header::HOST).and_then(|host| host.to_str().ok()));
+        self.connection.peer.is_some()
+            && self.connection.is_loopback()
+            && !proxied.iter().any(|name| headers.contains_key(*name))
+            && host.is_none_or(is_here)
+    }
+
+    /// Whether JSON is what the client would rather read.
+    pub fn prefers_json(&self) -> bool {
+        let accept = self.parts.headers.get_all(http::header::ACCEPT);
+        let ranges = accept.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let mut best = (0.0f32, 0.0f32);
+        for range in ranges {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = parts.find_map(|p| p.strip_prefix("q=")).map_or(Some(1.0), |q| q.parse().ok()).unwrap_or(0.0);
+            if kind == "application/json" || kind.ends_with("+json") && kind.starts_with("application/") {
+                best.0 = best.0.max(quality);
+            } else if kind == "text/html" || kind == "text/*" || kind == "application/xhtml+xml" {
+                best.1 = best.1.max(quality);
+            }
+        }
+        best.0 > best.1
+    }
+}
+
+/// Whether a Host is a name of this machine that needs no name server.
+fn is_here(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name);
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<std::net::IpAddr>().is_ok()
+        || bare.eq_ignore_ascii_case("localhost")
+        || bare.to_ascii_lowercase().ends_with(".localhost")
 }
 
 /// The path of a target in origin form, still encoded.

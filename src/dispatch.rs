@@ -12,12 +12,14 @@ use crate::builtin;
 use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
 use crate::edge::{Exchange, Fault};
+use crate::explain;
 use crate::failure::{Blame, Failure, Kind};
 use crate::files;
 use crate::path::UrlPath;
 use crate::reply::{self, Voice};
 use crate::route::{self, Files, Match, Pattern, Route, Target};
 use crate::scripts::{self, Asking, Outcome};
+use crate::status;
 use crate::ticket::Ticket;
 use crate::websocket;
 
@@ -34,7 +36,7 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
     };
     let mut response = match outcome {
         Ok(response) => response,
-        Err(failure) => explain(app, &arrival, &as_the_edge_saw_it(&arrival, failure), &mut ticket).await,
+        Err(failure) => told_why(app, &arrival, &as_the_edge_saw_it(&arrival, failure), &mut ticket).await,
     };
     dress(app, &mut response);
     let (parts, body) = response.into_parts();
@@ -145,6 +147,7 @@ async fn serve(
             Some(response) => Ok(Outcome::Response(response)),
             None => process_input(arrival).await,
         },
+        Target::Status(page) => Ok(Outcome::Response(status::answer(app, arrival, asking.target, *page)?)),
         Target::Redirect(status, to) => Ok(Outcome::Response(reply::redirect(*status, to))),
         Target::Scripts(programs) => {
             let suffix = match &found.route.pattern {
@@ -269,23 +272,30 @@ fn as_the_edge_saw_it(arrival: &Arrival, failure: Failure) -> Failure {
 }
 
 /// The answer to a failure, and its line in the log.
-async fn explain(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: &mut Ticket) -> Response<Body> {
+async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: &mut Ticket) -> Response<Body> {
     let message = failure.message.as_deref().unwrap_or(failure.kind.row().3);
     ticket.set_failure(failure.slug(), python_message(failure, message));
+    let told = app.config.explain && arrival.is_author();
+    let story = story(app, failure, told).await;
+    let because = story.as_ref().and_then(|story| story.line());
+    let (cause, words) = because.as_ref().map_or((failure.slug(), ""), |(cause, line)| (*cause, line.as_str()));
+    let (id, slug, client) = (&arrival.id, failure.slug(), arrival.connection.client());
     match failure.kind.row().1 {
-        Blame::Client => tracing::debug!(id = arrival.id, slug = failure.slug(), "{}", failure.cause),
-        Blame::Script | Blame::Server => {
-            tracing::error!(
-                id = arrival.id,
-                slug = failure.slug(),
-                client = arrival.connection.client(),
-                "{}",
-                failure.cause
-            );
+        Blame::Client if told && story.is_some() => {
+            tracing::info!(id, slug, cause, client, "{}: {words}", failure.cause);
         }
+        Blame::Client => tracing::debug!(id, slug, "{}", failure.cause),
+        Blame::Script | Blame::Server if words.is_empty() => {
+            tracing::error!(id, slug, client, "{}", failure.cause);
+        }
+        Blame::Script | Blame::Server => tracing::error!(id, slug, cause, client, "{}: {words}", failure.cause),
     }
     let ajax = path_of(&arrival.target).starts_with(b"/ajax/");
-    let voice = if ajax || builtin::is_json(&arrival.parts.headers) { Voice::Json } else { Voice::Html };
+    let json = ajax || builtin::is_json(&arrival.parts.headers) || arrival.prefers_json();
+    let voice = if json { Voice::Json } else { Voice::Html };
+    if let Some(story) = story.filter(|_| told) {
+        return reply::explained(failure, &story, voice, &arrival.id);
+    }
     if voice == Voice::Html && failure.kind == Kind::NotFound && arrival.parts.method != Method::HEAD {
         for route in &app.config.routes {
             if let (Target::Files(files), Pattern::Prefix(prefix)) = (&route.target, &route.pattern)
@@ -301,6 +311,19 @@ async fn explain(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: &
         }
     }
     reply::failure(failure, voice, &arrival.id)
+}
+
+/// What became of the script, for its author and the log. A client's own mistake is looked into for an author only.
+async fn story(app: &App, failure: &Failure, told: bool) -> Option<explain::Story> {
+    let evidence = failure.evidence.clone()?;
+    if let Some(witness) = app.witness.as_ref().filter(|_| evidence.run.is_none()) {
+        witness.saw(evidence.clone());
+    }
+    if failure.kind.row().1 == Blame::Client && !told {
+        return None;
+    }
+    let _place = app.explaining.try_acquire().ok()?;
+    Some(evidence.story().await)
 }
 
 /// Python's own words for what Python's server says too, so that tools find them in the log.

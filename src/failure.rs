@@ -1,10 +1,12 @@
 //! Why a request could not be answered as asked, and the one table kind → (status, blame, slug).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::explain::Evidence;
 use crate::path::PathError;
 
 /// Who has to do something about a failure.
@@ -141,6 +143,8 @@ pub struct Failure {
     /// Status and slug in place of the kind's own: of a head that was refused below HTTP's grammar, or of a script's
     /// fault where the operator wants another status.
     pub refused: Option<(StatusCode, &'static str)>,
+    /// Where a script failed: what its author is told.
+    pub evidence: Option<Arc<Evidence>>,
 }
 
 impl Failure {
@@ -156,6 +160,7 @@ impl Failure {
             retry_after,
             message: None,
             refused: None,
+            evidence: None,
         }
     }
 

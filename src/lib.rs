@@ -7,6 +7,11 @@ pub mod config;
 pub mod logging;
 pub mod websocketd;
 
+pub mod check;
+pub mod convert;
+pub mod rehearse;
+pub mod why;
+
 pub mod app;
 pub mod server;
 
@@ -27,9 +32,12 @@ pub mod builtin;
 pub mod files;
 pub mod gateway;
 pub mod scripts;
+pub mod status;
 pub mod websocket;
 
 pub mod spawner;
+
+pub mod explain;
 
 pub mod access_log;
 pub mod body;

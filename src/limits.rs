@@ -32,6 +32,11 @@ impl Admission {
         Self { places, capacity, queued: AtomicUsize::new(0), queue, patience }
     }
 
+    /// How many may run at once.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// How many run now, and how many wait.
     pub fn load(&self) -> (usize, usize) {
         (self.capacity - self.places.available_permits(), self.queued.load(Ordering::Relaxed))

@@ -30,6 +30,23 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        Action::Config(flags) => {
+            return match config::resolve(&flags) {
+                Ok(config) => {
+                    let _ = write!(std::io::stdout(), "{}", config::show(&flags, &config));
+                    ExitCode::SUCCESS
+                }
+                Err(problems) => {
+                    let _ = writeln!(std::io::stderr(), "{problems}");
+                    ExitCode::from(2)
+                }
+            };
+        }
+        Action::Check(check) => return check.perform(),
+        Action::Run(run) => return run.perform(),
+        Action::Env(env) => return env.perform(),
+        Action::Convert(convert) => return convert.perform(),
+        Action::Why(why) => return why.perform(),
         Action::Print(text) => {
             let printed = std::io::stdout().write_all(&text);
             return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

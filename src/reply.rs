@@ -1,13 +1,14 @@
 //! What the server writes itself: error pages, redirects, and the fields that every answer carries.
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, UPGRADE,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
+    RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use maud::{DOCTYPE, html};
 
 use crate::body::Body;
+use crate::explain::{self, Story};
 use crate::failure::{Failure, Kind};
 
 /// How an error is told.
@@ -24,9 +25,42 @@ pub fn failure(failure: &Failure, voice: Voice, id: &str) -> Response<Body> {
     let status = failure.status();
     let text = failure.message.as_deref().unwrap_or(failure.kind.row().3);
     let (kind, body) = match voice {
-        Voice::Json => (HeaderValue::from_static("application/json"), serde_json::json!({ "error": text }).to_string()),
+        Voice::Json => (HeaderValue::from_static("application/json"), json(failure, text, id, None)),
         Voice::Html => (HeaderValue::from_static("text/html;charset=utf-8"), page(status, text, failure.slug(), id)),
     };
+    whole(failure, voice, kind, body)
+}
+
+/// The same for the author of the script that failed: what it was, and what to do.
+pub fn explained(failure: &Failure, story: &Story, voice: Voice, id: &str) -> Response<Body> {
+    let status = failure.status();
+    let text = failure.message.as_deref().unwrap_or(failure.kind.row().3);
+    let (kind, body) = match voice {
+        Voice::Json => (HeaderValue::from_static("application/json"), json(failure, text, id, Some(story))),
+        Voice::Html => {
+            let page = explain::page::render(story, status, text, failure.slug(), id);
+            (HeaderValue::from_static("text/html;charset=utf-8"), page)
+        }
+    };
+    let mut response = whole(failure, voice, kind, body);
+    let headers = response.headers_mut();
+    // Nobody else's cache or page may get hold of it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}
+
+fn json(failure: &Failure, text: &str, id: &str, story: Option<&Story>) -> String {
+    let mut told = serde_json::json!({ "error": text, "slug": failure.slug(), "id": id });
+    if let Some(story) = story {
+        told["causes"] = story.causes.iter().map(explain::Diagnosis::json).collect();
+    }
+    told.to_string()
+}
+
+fn whole(failure: &Failure, voice: Voice, kind: HeaderValue, body: String) -> Response<Body> {
+    let status = failure.status();
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -35,12 +69,12 @@ pub fn failure(failure: &Failure, voice: Voice, id: &str) -> Response<Body> {
         // No answer of an endpoint may be kept, and browsers keep a 404.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    explain(failure, headers);
+    advise(failure, headers);
     response
 }
 
 /// The fields that tell a client what to do about it.
-fn explain(failure: &Failure, headers: &mut HeaderMap) {
+fn advise(failure: &Failure, headers: &mut HeaderMap) {
     let mut set = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);

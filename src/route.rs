@@ -52,6 +52,8 @@ pub enum Target {
     Redirect(StatusCode, Vec<u8>),
     /// Part of the server.
     Builtin(Endpoint),
+    /// What the server is doing.
+    Status(crate::status::Page),
 }
 
 /// The programs of a route.

@@ -3,19 +3,19 @@
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
-use crate::app::App;
+use crate::app::{App, Witness};
 use crate::body::Body;
 use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
+use crate::explain::{Evidence, Run, Trouble};
 use crate::failure::{Blame, Failure, Kind};
 use crate::gateway::{self, Answer, Call, Error, MetaVars, NoScript, Output, Script, Settled, Upload, script};
 use crate::limits;
@@ -83,7 +83,29 @@ pub fn find(
         script::find(&scripts.path, path, from, &suffixes, &scripts.settings)
     };
     let shown = String::from_utf8_lossy(path.as_bytes()).into_owned();
-    found.map_err(|why| blame(no_script(why, &shown), &scripts.settings))
+    found.map_err(|why| {
+        let file = match &why {
+            NoScript::Missing => wanted(scripts, path, from, fixed),
+            NoScript::NotAFile(file) | NoScript::NotExecutable(file) | NoScript::Writable(file) => file.clone(),
+            NoScript::Escapes(file) | NoScript::Unreadable(file, _) => file.clone(),
+        };
+        let evidence = Evidence {
+            script: shown.clone(),
+            interpreted: false,
+            settings: scripts.settings.clone(),
+            missing: why == NoScript::Missing,
+            run: None,
+            file,
+        };
+        let failure = Failure { evidence: Some(Arc::new(evidence)), ..no_script(why, &shown) };
+        blame(failure, &scripts.settings)
+    })
+}
+
+/// The file that a path would name, were it there.
+fn wanted(scripts: &Scripts, path: &UrlPath, from: usize, fixed: bool) -> PathBuf {
+    let below = if fixed { None } else { path.relative(from) };
+    below.map_or_else(|| scripts.path.clone(), |below| scripts.path.join(below))
 }
 
 /// The failure with the status that the operator wants for a script's own faults.
@@ -141,8 +163,38 @@ pub async fn run(
         return Err(Failure::new(Kind::NotFound, "an encoded slash in the path (encoded-slash = \"reject\")"));
     }
     let upload = upload(app, scripts, arrival, asking).await?;
+    let name = String::from_utf8_lossy(&path.as_bytes()[..script.name_length]);
+    let seat = app.live.enter(&app.metrics, &arrival.id, &name, arrival.connection.client());
     let place = limits::admit(&[&app.config.admission, &scripts.admission]).await?;
-    let call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, Box::new(place))?;
+    let length = upload.length();
+    let mut call = call(app, scripts, script, path, arrival, asking, upload, Upgrade::No, Box::new(()))?;
+    let context = call.context.clone();
+    seat.runs(&context);
+    call.permit = Box::new((place, seat));
+    let started = Instant::now();
+    // What the script was told is put together once more where it matters, rather than kept for every request.
+    let evidence = |trouble, head: Vec<String>| -> Option<Arc<Evidence>> {
+        let Told { command, folder, environment } =
+            told(app, scripts, script, path, arrival, asking, length, Upgrade::No).ok()?;
+        let took = started.elapsed();
+        let run = Run { trouble, context: context.clone(), argv: command.1, folder, environment, head, took };
+        let evidence = Arc::new(Evidence {
+            script: context.script.clone(),
+            file: script.file.clone(),
+            settings: settings.clone(),
+            interpreted: script.interpreter.is_some(),
+            missing: false,
+            run: Some(run),
+        });
+        if let Some(witness) = &app.witness {
+            witness.saw(evidence.clone());
+        }
+        Some(evidence)
+    };
+    if app.witness.as_ref().is_some_and(Witness::only_looks) {
+        evidence(Trouble::None, Vec::new());
+        return Ok(Outcome::Response(Response::new(Body::empty())));
+    }
     let exchange = arrival.exchange.as_ref();
     let early = arrival.parts.version >= Version::HTTP_11;
     let answer = gateway::run(&app.spawner, settings, call, |head| {
@@ -155,9 +207,40 @@ pub async fn run(
             exchange.interim(status, &head.fields);
         }
     })
-    .await
-    .map_err(|error| blame(failure(error, &script.file), settings))?;
-    reply(answer, settings, asking.method, arrival).await
+    .await;
+    match answer {
+        Ok(answer) => {
+            if app.witness.is_some() {
+                evidence(Trouble::None, understood(&answer.head));
+            }
+            reply(answer, settings, asking.method, arrival).await
+        }
+        Err(error) => {
+            let evidence = trouble(&error).and_then(|trouble| evidence(trouble, Vec::new()));
+            Err(blame(Failure { evidence, ..failure(error, &script.file) }, settings))
+        }
+    }
+}
+
+/// A header block in words, for whoever looks at it.
+fn understood(head: &gateway::Head) -> Vec<String> {
+    let mut lines = vec![format!("Status: {}", head.final_status())];
+    lines.extend(head.location.iter().map(|location| format!("Location: {}", location.escape_ascii())));
+    lines.extend(head.content_length.map(|length| format!("Content-Length: {length}")));
+    lines.extend(head.fields.iter().map(|(name, value)| format!("{name}: {}", value.as_bytes().escape_ascii())));
+    lines.extend(head.remarks.iter().map(|remark| format!("({remark})")));
+    lines
+}
+
+/// What of an error says something about the script.
+fn trouble(error: &Error) -> Option<Trouble> {
+    match error {
+        Error::NotStarted(step, errno) => Some(Trouble::NotStarted(*step, *errno)),
+        Error::Head(error) => Some(Trouble::Head(error.clone())),
+        Error::NoHead(_, octets) => Some(Trouble::NoHead(*octets)),
+        Error::Timeout(key) => Some(Trouble::Timeout(key)),
+        _ => None,
+    }
 }
 
 async fn upload(app: &App, scripts: &Scripts, arrival: &mut Arrival, asking: &Asking<'_>) -> Result<Upload, Failure> {
@@ -178,6 +261,13 @@ async fn upload(app: &App, scripts: &Scripts, arrival: &mut Arrival, asking: &As
     Upload::prepare(body, length, max, &app.config.spool).await.map_err(|error| failure(error, Path::new("")))
 }
 
+/// What a script is told.
+struct Told {
+    command: (CString, Vec<CString>),
+    folder: CString,
+    environment: Vec<CString>,
+}
+
 /// Everything the script is told (RFC 3875 §4).
 ///
 /// # Errors
@@ -194,13 +284,29 @@ pub fn call(
     upgrade: Upgrade,
     permit: gateway::Permit,
 ) -> Result<Call, Failure> {
+    let context = Arc::new(gateway::Context::new(
+        arrival.id.clone(),
+        String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
+        arrival.connection.client(),
+    ));
+    let Told { command, folder, environment } =
+        told(app, scripts, script, path, arrival, asking, upload.length(), upgrade)?;
+    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit })
+}
+
+/// The same beside the body, which has `length` octets.
+#[expect(clippy::too_many_arguments, reason = "each is another part of the request; a struct would only rename them")]
+fn told(
+    app: &App,
+    scripts: &Scripts,
+    script: &Script,
+    path: &UrlPath,
+    arrival: &Arrival,
+    asking: &Asking<'_>,
+    length: Option<u64>,
+    upgrade: Upgrade,
+) -> Result<Told, Failure> {
     let settings = &scripts.settings;
-    let context = Arc::new(gateway::Context {
-        id: arrival.id.clone(),
-        script: String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
-        client: arrival.connection.client(),
-        pid: AtomicI32::new(0),
-    });
     let query = query_of(asking.target);
     let (script_name, path_info) = path.as_bytes().split_at(script.name_length.min(path.as_bytes().len()));
     let document_root = app.config.document_root.as_os_str().as_bytes();
@@ -228,7 +334,7 @@ pub fn call(
         peer: arrival.connection.peer,
         local: arrival.connection.local,
         https: arrival.connection.tls,
-        content_length: upload.length(),
+        content_length: length,
         user: asking.user.or(claimed.as_deref()).map(|user| ("Basic", user.as_bytes())),
         id: &arrival.id,
         redirected_from: from,
@@ -248,7 +354,7 @@ pub fn call(
     let (Some(command), Some(folder)) = (command, folder) else {
         return Err(Failure::new(Kind::Internal, "a NUL in a file name"));
     };
-    Ok(Call { command, folder, environment, owner: script.owner, upload, context, permit })
+    Ok(Told { command, folder, environment })
 }
 
 /// SERVER_NAME: what the operator says, otherwise the checked Host field without its port, otherwise the address
@@ -319,7 +425,7 @@ async fn body(output: Output, length: Option<u64>, patience: Duration) -> Body {
     // A length that the script gave needs no look ahead, unless the answer is short enough to be here already.
     match output.settle(patience, WHOLE).await {
         Settled::Whole(bytes) => Body::whole(bytes),
-        Settled::Stream(output) => Body::stream(output, length),
+        Settled::Stream(output) => Body::stream(*output, length),
     }
 }
 

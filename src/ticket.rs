@@ -145,9 +145,10 @@ impl Watcher for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let app = &self.app;
-        let Some(format) = app.config.access else { return };
         let status = if self.complete || self.failure.is_some() { self.status } else { CLIENT_LEFT };
         let status = if status == 0 { CLIENT_LEFT } else { status };
+        app.metrics.request(status, self.octets, self.started.elapsed());
+        let Some(format) = app.config.access else { return };
         let record = Record {
             client: self.client.map(|client| client.ip()),
             user: self.user.as_deref(),

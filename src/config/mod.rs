@@ -1,10 +1,12 @@
 //! What the operator wants: defaults, then the file, then the flags.
 
+mod address;
 mod file;
 mod identity;
 mod problem;
 mod resolve;
 mod section;
+mod shown;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +24,7 @@ use crate::spawner::Identity;
 
 pub use problem::{ConfigError, Problem};
 pub use resolve::{resolve, resolve_again, resolve_text};
+pub use shown::show;
 
 /// What was said on the command line; each flag overrides one key of the file.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +84,10 @@ pub struct Config {
     pub http10: bool,
     /// Python's habits.
     pub python: bool,
+    /// Whether clients on this machine are told why a script failed.
+    pub explain: bool,
+    /// Who may see what the server is doing.
+    pub status: crate::status::Access,
     /// Whether a request target without its first slash gets one, as Python does.
     pub add_slash: bool,
     /// How paths are read.

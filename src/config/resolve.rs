@@ -1,7 +1,7 @@
 //! From what is written to what it means.
 
 use std::ffi::CString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::address::address;
 use super::file::{File, FileKeys, RouteKeys, ScriptKeys};
 use super::problem::{ConfigError, Problem};
 use super::{Config, Flags, Listen, ServerLimits, Tls, file, identity};
@@ -22,6 +23,7 @@ use crate::limits::Admission;
 use crate::path::Escapes;
 use crate::route::{Files, Pattern, Route, Scripts, Target};
 use crate::spawner::{Limits, Sandbox};
+use crate::status;
 use crate::websocket;
 
 /// Scripts at once, and in the queue, where nobody says otherwise.
@@ -33,6 +35,8 @@ const WEBSOCKETS: u64 = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who may speak at a Unix socket: the server's user and its group, to which a proxy can be added.
 const SOCKET_MODE: u32 = 0o660;
+/// Fewest octets of a token that opens the live view: it is sent to whoever may guess as often as he likes.
+const TOKEN: usize = 16;
 /// Where scripts find their programs when the server's own environment does not say.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What scripts see of the server's own environment.
@@ -178,6 +182,19 @@ impl Resolver<'_> {
         if self.written.default_routes.unwrap_or(true) {
             self.default_routes(&scripts, split, tree, &mut routes);
         }
+        let status = match self.written.status.as_deref() {
+            Some("false") => status::Access::Off,
+            Some("true") => status::Access::Loopback,
+            Some(token) if token.len() < TOKEN => {
+                self.complain(&place, "status", "the token is too short", "24 letters: openssl rand -hex 12");
+                status::Access::Off
+            }
+            Some(token) => status::Access::Token(token.to_owned()),
+            // Nobody who brings Python's command line expects a page of ours in the way.
+            None if found.is_none() && !python_style => status::Access::Loopback,
+            None => status::Access::Off,
+        };
+        routes.extend(status::routes(&status));
         let limits = self.server_limits();
         let running = self.written.limits.max_running.unwrap_or(RUNNING);
         let queue = self.written.limits.queue.unwrap_or(QUEUE);
@@ -191,8 +208,11 @@ impl Resolver<'_> {
             software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")).to_owned(),
             headers: self.headers("command line", "-H", &self.flags.headers.clone()),
             http10: self.flags.http10.unwrap_or(python),
+            status,
             add_slash: python_style,
             python,
+            // Whoever writes a configuration file serves others, perhaps through a proxy on this machine.
+            explain: self.written.explain.unwrap_or(found.is_none()) && !python,
             escapes: if python { Escapes::Python } else { Escapes::Strict },
             routes,
             cache: self.cache.clone(),
@@ -696,27 +716,4 @@ fn find_program(name: &str) -> Option<CString> {
         if name.contains('/') { vec![name.into()] } else { PATH.split(':').map(|p| Path::new(p).join(name)).collect() };
     let found = candidates.into_iter().find(|p| p.is_file())?;
     CString::new(found.as_os_str().as_bytes()).ok()
-}
-
-/// `name` as an address: a literal, `unix:PATH`, or a host name of this machine. `""` is every address.
-fn address(name: &str, port: u16) -> Option<Listen> {
-    if let Some(path) = name.strip_prefix("unix:") {
-        return Some(Listen::Unix(path.into()));
-    }
-    if name.is_empty() {
-        return Some(Listen::Tcp(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)));
-    }
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        return Some(Listen::Tcp(SocketAddr::new(ip, port)));
-    }
-    if let Ok(whole) = name.parse::<SocketAddr>() {
-        return Some(Listen::Tcp(whole));
-    }
-    let (host, port) = match name.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => (host, port.parse().ok()?),
-        _ => (name, port),
-    };
-    let mut found = (host, port).to_socket_addrs().ok()?;
-    found.next().map(Listen::Tcp)
 }

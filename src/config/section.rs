@@ -101,6 +101,19 @@ impl<'a, 't> Section<'a, 't> {
         found
     }
 
+    /// `true`, `false` or a string, as text.
+    pub(super) fn switch_or_string(&mut self, key: &'static str) -> Option<String> {
+        let (value, key) = self.take(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(b) => Some(b.to_string()),
+            DeValue::String(s) => Some(s.to_string()),
+            _ => {
+                self.wrong_type(key, &value, "true, false or \"a word\"");
+                None
+            }
+        }
+    }
+
     pub(super) fn integer(&mut self, key: &'static str) -> Option<u64> {
         let (value, key) = self.take(key)?;
         let number = match value.get_ref() {

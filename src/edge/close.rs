@@ -99,3 +99,50 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::edge::{Fault, Limits};
+
+    /// As a TLS stream whose client reads nothing: it takes octets, but never gets rid of them.
+    struct Full;
+
+    impl AsyncRead for Full {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Full {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_stream_holds_back_has_a_deadline_too() {
+        let limits = Arc::new(Limits::default());
+        for close in [false, true] {
+            let (mut edge, exchanges) = Edge::new(Full, limits.clone());
+            edge.write_all(b"x").await.unwrap();
+            let began = Instant::now();
+            let ended = if close { edge.shutdown().await } else { edge.flush().await };
+            assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut), "{close}");
+            assert!(began.elapsed() >= limits.write_idle && began.elapsed() < limits.write_idle * 2);
+            assert_eq!(exchanges.next().exchange.fault(), Some(Fault::SlowReader));
+        }
+    }
+}

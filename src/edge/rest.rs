@@ -64,3 +64,52 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::edge::Limits;
+
+    /// One exchange over `edge`, as hyper would do it.
+    async fn exchange<IO: AsyncRead + AsyncWrite + Unpin>(edge: &mut Edge<IO>, exchanges: &crate::edge::Exchanges) {
+        let mut head = [0; 64];
+        let n = edge.read(&mut head).await.unwrap();
+        assert_eq!(&head[..n], b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        let exchange = exchanges.next().exchange;
+        edge.write_all(b"answer").await.unwrap();
+        drop(exchange);
+        edge.flush().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_rests_when_it_is_silent_and_wakes_with_its_bytes() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let limits = Arc::new(Limits::default());
+        let (mut edge, exchanges) = Edge::new(server, limits.clone());
+        for _ in 0..2 {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            exchange(&mut edge, &exchanges).await;
+            assert!(!exchanges.rests(), "not at once");
+            let began = Instant::now();
+            let silent = poll_fn(|cx| {
+                let mut room = [0; 64];
+                assert!(Pin::new(&mut edge).poll_read(cx, &mut ReadBuf::new(&mut room)).is_pending());
+                if exchanges.rests() { Poll::Ready(began.elapsed()) } else { Poll::Pending }
+            });
+            assert!(silent.await >= NAP);
+            client.write_all(b"GE").await.unwrap();
+            assert_eq!(edge.rest().await, Rest::Over);
+            client.write_all(b"T / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            exchange(&mut edge, &exchanges).await;
+        }
+        let began = Instant::now();
+        assert_eq!(edge.rest().await, Rest::Ended, "the time between two requests is over");
+        assert!(began.elapsed() >= limits.idle_time);
+        drop(client);
+        assert_eq!(edge.rest().await, Rest::Ended);
+    }
+}

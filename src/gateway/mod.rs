@@ -8,6 +8,7 @@ pub mod head;
 mod output;
 mod pipe;
 mod process;
+pub mod record;
 pub mod script;
 pub mod settings;
 mod stderr;
@@ -22,7 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Context as Wakers, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio::time::Sleep;
@@ -30,10 +31,11 @@ use tokio::time::Sleep;
 pub use head::{Head, HeadError};
 pub use output::{Output, Settled};
 pub use process::Permit;
+pub use record::{Fault, Record};
 pub use script::{NoScript, Script};
 pub use settings::Settings;
 pub use stderr::Tail;
-pub use upload::{Source, Upload};
+pub use upload::Upload;
 pub use vars::MetaVars;
 
 use crate::spawner::{Child, Ending, Identity, Job, SpawnError, Spawner, Stdio, Step};
@@ -69,6 +71,8 @@ pub struct Context {
     pub client: String,
     /// The process, once it is known; 0 before.
     pub pid: AtomicI32,
+    /// What became of it, for whoever has to explain.
+    pub record: Record,
 }
 
 /// A script's answer, its header understood.
@@ -128,9 +132,21 @@ impl Error {
 }
 
 impl Context {
+    /// For a request whose script is about to start.
+    pub fn new(id: String, script: String, client: String) -> Self {
+        Self { id, script, client, pid: AtomicI32::new(0), record: Record::default() }
+    }
+
     fn line(&self, line: &str) {
         let pid = self.pid.load(Ordering::Relaxed);
         tracing::info!(target: "script", id = self.id, script = self.script, pid, client = self.client, "{line}");
+    }
+
+    /// Something is wrong with the body of an answer whose header has been sent already.
+    fn fault(&self, fault: Fault) {
+        let cause = fault.slug();
+        tracing::warn!(id = self.id, cause, script = self.script, client = self.client, "{fault}");
+        self.record.fault(fault);
     }
 
     /// Logs something about a script that its author should know.
@@ -144,6 +160,7 @@ impl Context {
 
     /// Logs an ending that is not success.
     pub fn ended(&self, ending: &Ending) {
+        self.record.ended(*ending);
         match ending {
             Ending::Exited { status: 0, .. } => {}
             ending => {
@@ -173,24 +190,71 @@ pub async fn run(
     spawner: &Spawner,
     settings: &Arc<Settings>,
     call: Call,
-    mut interim: impl FnMut(Head),
+    interim: impl FnMut(Head),
 ) -> Result<Answer, Error> {
+    let context = call.context.clone();
     let mut process = start(spawner, settings, call).await?;
-    let mut buffer = BytesMut::with_capacity(pipe::CHUNK);
+    let mut buffer = BytesMut::new();
+    match read_head(&mut process, &mut buffer, settings, interim).await {
+        Ok(head) => {
+            let output = Output::new(process, buffer, head.content_length, head.chunked);
+            Ok(Answer { head, output })
+        }
+        Err(error) => {
+            if matches!(error, Error::Head(_)) {
+                hear_out(&mut process, &mut buffer).await;
+            }
+            context.record.output(&buffer);
+            match error {
+                Error::Timeout(key) => context.record.killed(key),
+                Error::Head(_) => context.record.killed("bad-script-head"),
+                Error::ClientGone(_) => context.record.killed("client-left"),
+                _ => {}
+            }
+            Err(error)
+        }
+    }
+}
+
+/// How long a script whose header is refused may go on before it is ended.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Lets a script say a little more: what it dies of often comes behind the line that gave it away.
+async fn hear_out(process: &mut Process, buffer: &mut BytesMut) {
+    let parts = process.parts();
+    let mut open = true;
+    let heard = std::future::poll_fn(|wakers| {
+        while open && buffer.len() < record::OUTPUT {
+            match parts.stdout.poll_read(wakers, buffer) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => open = false,
+                Poll::Pending => break,
+            }
+        }
+        if buffer.len() >= record::OUTPUT { Poll::Ready(()) } else { parts.poll_ending(wakers).map(drop) }
+    });
+    let _ = tokio::time::timeout(LAST_WORDS, heard).await;
+}
+
+async fn read_head(
+    process: &mut Process,
+    buffer: &mut BytesMut,
+    settings: &Settings,
+    mut interim: impl FnMut(Head),
+) -> Result<Head, Error> {
     let mut timer = None;
     loop {
-        match head::parse(&buffer, settings.head).map_err(Error::Head)? {
+        match head::parse(buffer, settings.head).map_err(Error::Head)? {
             head::Progress::Interim(head, used) => {
                 buffer.advance(used);
                 interim(head);
             }
             head::Progress::Final(head, used) => {
                 buffer.advance(used);
-                let output = Output::new(process, buffer, head.content_length, head.chunked);
-                return Ok(Answer { head, output });
+                return Ok(head);
             }
             head::Progress::More => {
-                std::future::poll_fn(|wakers| poll_head(&mut process, &mut buffer, &mut timer, wakers)).await?;
+                std::future::poll_fn(|wakers| poll_head(process, buffer, &mut timer, wakers)).await?;
             }
         }
     }
@@ -206,33 +270,34 @@ pub async fn converse(spawner: &Spawner, settings: &Settings, call: Call) -> Res
     for end in [&ours_in, &ours_out] {
         rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK).map_err(|e| Error::Resources(e.into()))?;
     }
-    let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
+    let (stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin: Some(stdin), stdout, stderr: Some(script_stderr) }).await?;
-    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone(), Tail::default()));
+    tokio::spawn(stderr::log(BytesMut::new(), stderr, child.leader(), call.context.clone()));
     Ok(Conversation { stdin: ours_in, stdout: ours_out, child, context: call.context, permit: call.permit })
 }
 
 async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Result<Process, Error> {
     let (stdout, script_stdout) = pipe::for_output().map_err(Error::Resources)?;
-    let (stderr, script_stderr) = pipe::for_output().map_err(Error::Resources)?;
+    let (stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
     let (stdin, feeder) = call.upload.start().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin, stdout: script_stdout, stderr: Some(script_stderr) }).await?;
-    let tail = Tail::default();
-    tokio::spawn(stderr::log(stderr, child.leader(), call.context.clone(), tail.clone()));
-    Ok(Process::new(Parts {
+    let mut process = Process::new(Parts {
         stdout,
+        stderr: Some(stderr),
         wait: Box::pin(child.ending()),
         child,
         feeder,
         settings: settings.clone(),
         context: call.context,
         started: Instant::now(),
-        stderr: tail,
         ending: None,
+        told_to_end: false,
         permit: call.permit,
-    }))
+    });
+    process.parts().head_start().await;
+    Ok(process)
 }
 
 fn job(

@@ -10,6 +10,7 @@ use tokio::time::Sleep;
 
 use super::dechunk::Dechunk;
 use super::process::Process;
+use super::record::Fault;
 use crate::body::Stream;
 use crate::spawner::Ending;
 
@@ -44,7 +45,7 @@ pub enum Settled {
     /// The whole body.
     Whole(Bytes),
     /// It goes on.
-    Stream(Output),
+    Stream(Box<Output>),
 }
 
 impl Output {
@@ -90,7 +91,11 @@ impl Output {
         let outcome = tokio::time::timeout(patience, gather).await;
         self.failed = outcome.unwrap_or_default();
         self.front = gathered.freeze();
-        if self.process.is_none() && self.failed.is_none() { Settled::Whole(self.front) } else { Settled::Stream(self) }
+        if self.process.is_none() && self.failed.is_none() {
+            Settled::Whole(self.front)
+        } else {
+            Settled::Stream(Box::new(self))
+        }
     }
 
     fn poll_data(&mut self, wakers: &mut Wakers<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -149,13 +154,16 @@ impl Output {
             take = take.min(usize::try_from(*owed).unwrap_or(usize::MAX));
             *owed -= take as u64;
         }
+        if let Some(process) = &mut self.process {
+            process.parts().context.record.add_sent(take);
+        }
         Some(Some(Ok(self.buffer.split_to(take).freeze())))
     }
 
     fn finish(&mut self) -> Option<io::Result<Bytes>> {
         let mut process = self.process.take()?;
         if !self.buffer.is_empty() {
-            process.parts().context.remark("the body is longer than its Content-Length; the rest was not sent");
+            process.parts().context.fault(Fault::Longer { over: self.buffer.len() as u64 });
         }
         process.let_finish();
         None
@@ -173,7 +181,8 @@ impl Output {
                     Poll::Pending => {}
                 }
             }
-            if self.closed.is_some() && self.owed.is_some_and(|owed| owed > 0) {
+            if let (Some(_), Some(missing @ 1..)) = (self.closed, self.owed) {
+                parts.context.fault(Fault::Shorter { missing });
                 return Poll::Ready(Err(io::Error::other("the body is shorter than its Content-Length")));
             }
             if self.closed.is_some() && self.dechunk.is_some() {
@@ -208,9 +217,11 @@ impl Output {
                 continue;
             }
             if settings.total.is_some_and(|total| now >= parts.started + total) {
+                parts.context.fault(Fault::TimedOut { key: "timeout" });
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the program ran too long (timeout)")));
             }
             if settings.idle.is_some_and(|idle| now >= waiting_since + idle) {
+                parts.context.fault(Fault::TimedOut { key: "idle-timeout" });
                 return Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the program was silent too long (idle-timeout)",

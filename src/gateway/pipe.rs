@@ -8,18 +8,30 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustix::pipe::PipeFlags;
 use tokio::io::unix::AsyncFd;
 
-/// How much is read at once, octets: a pipe's usual capacity.
-pub(super) const CHUNK: usize = 64 << 10;
+/// How much is read at first, octets: most answers are no more, and large blocks are dear to allocate and to free.
+const FIRST: usize = 8 << 10;
+/// How much is read at once when the first did not hold it all, octets: a pipe's usual capacity.
+const CHUNK: usize = 64 << 10;
+/// The same for standard error.
+const SMALL: usize = 4 << 10;
 /// Capacity of the output pipe once an answer has shown to be long, octets; the kernel's limit for ordinary users.
 const ENLARGED: usize = 1 << 20;
 /// From how many octets on an answer counts as long.
 const LONG: usize = 256 << 10;
 
-/// The end that the server reads.
+/// The end that the server reads. It is registered with the reactor only when there turns out to be something to wait
+/// for: most scripts have said everything and gone when they are first listened to.
 pub(super) struct Reader {
-    fd: AsyncFd<OwnedFd>,
+    fd: Fd,
     read: usize,
     chunk: usize,
+}
+
+enum Fd {
+    Unwatched(OwnedFd),
+    Watched(AsyncFd<OwnedFd>),
+    /// It could not be registered: nothing more can be read.
+    Lost,
 }
 
 /// The end that the server writes.
@@ -32,12 +44,17 @@ pub(super) fn halves() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?)
 }
 
+/// A pipe for a script's standard error: our end, and the script's. Little is said there, if anything.
+pub(super) fn for_errors() -> io::Result<(Reader, OwnedFd)> {
+    let (reader, theirs) = for_output()?;
+    Ok((Reader { chunk: SMALL, ..reader }, theirs))
+}
+
 /// A pipe for a script's output: our end, and the script's.
 pub(super) fn for_output() -> io::Result<(Reader, OwnedFd)> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
-    let fd = crate::sys::watch(ours)?;
-    Ok((Reader { fd, read: 0, chunk: CHUNK }, theirs))
+    Ok((Reader { fd: Fd::Unwatched(ours), read: 0, chunk: FIRST }, theirs))
 }
 
 /// A pipe for a script's input: our end, and the script's.
@@ -52,10 +69,19 @@ impl Reader {
     /// Appends what is there to `buffer`; 0 octets mean that every writer has closed.
     pub(super) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         loop {
-            let mut guard = ready!(self.fd.poll_read_ready(context))?;
-            if buffer.capacity() - buffer.len() < self.chunk / 4 {
-                buffer.reserve(self.chunk);
-            }
+            let fd = match &self.fd {
+                Fd::Watched(fd) => fd,
+                Fd::Unwatched(_) => match self.read_now(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.watch()?;
+                        continue;
+                    }
+                    read => return Poll::Ready(read),
+                },
+                Fd::Lost => return Poll::Ready(Ok(0)),
+            };
+            let mut guard = ready!(fd.poll_read_ready(context))?;
+            make_room(buffer, self.chunk);
             match guard.try_io(|fd| crate::sys::read_into(fd.as_fd(), buffer)) {
                 Ok(Ok(n)) => {
                     self.note(n);
@@ -68,18 +94,59 @@ impl Reader {
         }
     }
 
+    /// Appends what is there, without waiting.
+    pub(super) fn read_now(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        make_room(buffer, self.chunk);
+        let fd = match &self.fd {
+            Fd::Unwatched(fd) => fd.as_fd(),
+            Fd::Watched(fd) => fd.get_ref().as_fd(),
+            Fd::Lost => return Ok(0),
+        };
+        loop {
+            match crate::sys::read_into(fd, buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(n) => {
+                    self.note(n);
+                    return Ok(n);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn watch(&mut self) -> io::Result<()> {
+        self.fd = match std::mem::replace(&mut self.fd, Fd::Lost) {
+            Fd::Unwatched(fd) => Fd::Watched(crate::sys::watch(fd)?),
+            other => other,
+        };
+        Ok(())
+    }
+
     /// Widens the pipe and the reads once the answer has shown to be long.
     fn note(&mut self, n: usize) {
         self.read = self.read.saturating_add(n);
+        if self.chunk == FIRST && n >= FIRST / 2 {
+            self.chunk = CHUNK;
+        }
         if self.read >= LONG && self.chunk == CHUNK {
             self.chunk = LONG;
             // Best effort: over the user's share of pipe pages the kernel says EPERM and nothing is lost.
-            let _ = rustix::pipe::fcntl_setpipe_size(self.fd.get_ref(), ENLARGED);
+            let _ = match &self.fd {
+                Fd::Unwatched(fd) => rustix::pipe::fcntl_setpipe_size(fd, ENLARGED),
+                Fd::Watched(fd) => rustix::pipe::fcntl_setpipe_size(fd.get_ref(), ENLARGED),
+                Fd::Lost => Ok(0),
+            };
         }
     }
 
     pub(super) async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         std::future::poll_fn(|context| self.poll_read(context, buffer)).await
+    }
+}
+
+fn make_room(buffer: &mut BytesMut, chunk: usize) {
+    if buffer.capacity() - buffer.len() < chunk / 4 {
+        buffer.reserve(chunk);
     }
 }
 

@@ -3,17 +3,21 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as Wakers, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use super::Context;
 use super::pipe::Reader;
 use super::settings::Settings;
-use super::stderr::Tail;
+use super::stderr;
 use super::upload::Feeder;
 use crate::spawner::{Child, Ending};
+
+/// How long a script is left alone at first. Far below what anybody notices in a stream.
+const HEAD_START: Duration = Duration::from_millis(2);
 
 /// What has to be given back when a process is gone: the place among the running ones.
 pub type Permit = Box<dyn Any + Send>;
@@ -25,14 +29,17 @@ pub(super) struct Process {
 
 pub(super) struct Parts {
     pub(super) stdout: Reader,
+    /// Until somebody listens to it.
+    pub(super) stderr: Option<Reader>,
     pub(super) child: Child,
     pub(super) wait: Pin<Box<dyn Future<Output = Ending> + Send>>,
     pub(super) feeder: Option<Feeder>,
     pub(super) settings: Arc<Settings>,
     pub(super) context: Arc<Context>,
     pub(super) started: Instant,
-    pub(super) stderr: Tail,
     pub(super) ending: Option<Ending>,
+    /// Somebody asked for its end, and it was told.
+    pub(super) told_to_end: bool,
     /// Given back when the process is gone, not when the client is: otherwise clients that leave at once could
     /// start any number of processes.
     pub(super) permit: Permit,
@@ -71,10 +78,42 @@ impl Parts {
         if let Some(ending) = self.ending {
             return Poll::Ready(ending);
         }
+        // Told of by the same channel as the ending, so this is polled when it becomes known.
+        if self.context.record.spawn_time().is_none()
+            && let Some(pid) = self.child.pid()
+        {
+            self.context.pid.store(pid, Ordering::Relaxed);
+            self.context.record.spawned(self.started.elapsed());
+        }
+        if !self.told_to_end && self.context.record.poll_end(wakers) {
+            self.told_to_end = true;
+            self.child.end();
+        }
         let ending = ready!(self.wait.as_mut().poll(wakers));
         self.context.ended(&ending);
         self.ending = Some(ending);
         Poll::Ready(ending)
+    }
+
+    /// Waits for the process to end, but not long: a script that is done at once costs one wake-up then, and not one
+    /// for each of its pipes.
+    pub(super) async fn head_start(&mut self) {
+        let _ = tokio::time::timeout(HEAD_START, self.ended()).await;
+        let mut said = BytesMut::new();
+        if let (Some(_), Some(stderr)) = (self.ending, &mut self.stderr)
+            && matches!(stderr.read_now(&mut said), Ok(0))
+        {
+            self.stderr = None;
+            self.context.record.stderr.silent();
+        }
+        self.listen(said);
+    }
+
+    /// From now on somebody reads standard error, of which `said` has been read.
+    fn listen(&mut self, said: BytesMut) {
+        if let Some(stderr) = self.stderr.take() {
+            tokio::spawn(stderr::log(said, stderr, self.child.leader(), self.context.clone()));
+        }
     }
 
     async fn ended(&mut self) {
@@ -101,6 +140,7 @@ fn see_off(mut parts: Parts, afterwards: Afterwards) {
     }
     // Outside the runtime the server is coming down, and the spawner ends every script when it sees that.
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    parts.listen(BytesMut::new());
     runtime.spawn(async move {
         if afterwards == Afterwards::Finish {
             if let Some(feeder) = &mut parts.feeder {

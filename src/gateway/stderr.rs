@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -17,48 +18,69 @@ const LOGGED: usize = 256 << 10;
 const TAIL: usize = 4 << 10;
 
 /// The last octets a script wrote to its standard error.
-#[derive(Clone, Debug, Default)]
-pub struct Tail(Arc<Mutex<VecDeque<u8>>>);
+#[derive(Debug, Default)]
+pub struct Tail {
+    kept: Mutex<VecDeque<u8>>,
+    /// Every writer has closed, and everything has been read.
+    complete: tokio::sync::SetOnce<()>,
+}
 
 impl Tail {
     fn push(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(&bytes[bytes.len().saturating_sub(TAIL)..]);
         let over = kept.len().saturating_sub(TAIL);
         kept.drain(..over);
     }
 
+    /// Nothing has come, and nothing will.
+    pub(super) fn silent(&self) {
+        let _ = self.complete.set(());
+    }
+
+    /// Waits until nothing more can come, and no longer than `patience`: a child may hold the pipe open.
+    pub async fn settled(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.complete.wait()).await;
+    }
+
     /// What has been kept so far.
     pub fn text(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 }
 
-/// Reads until every writer has closed. `leader` is the process, which may be heard of later than its first words.
+/// Reads until every writer has closed; `buffer` is what has been read already. `leader` is the process, which may be
+/// heard of later than its first words.
 pub(super) async fn log(
+    mut buffer: BytesMut,
     mut pipe: Reader,
     leader: impl Future<Output = Option<i32>>,
     context: Arc<Context>,
-    tail: Tail,
 ) {
+    let tail = &context.record.stderr;
     let mut leader = Some(Box::pin(leader));
-    let mut buffer = BytesMut::new();
     let mut left = LOGGED;
     let mut passed_over = 0usize;
-    while let Ok(1..) = pipe.read(&mut buffer).await {
-        if let Some(leader) = leader.take() {
+    loop {
+        if !buffer.is_empty()
+            && let Some(leader) = leader.take()
+        {
             context.pid.store(leader.await.unwrap_or_default(), Ordering::Relaxed);
         }
         while let Some(end) = line_end(&buffer, false) {
-            take(&mut buffer, end, &context, &tail, &mut left, &mut passed_over);
+            take(&mut buffer, end, &context, tail, &mut left, &mut passed_over);
+        }
+        if !matches!(pipe.read(&mut buffer).await, Ok(1..)) {
+            break;
         }
     }
     while let Some(end) = line_end(&buffer, true) {
-        take(&mut buffer, end, &context, &tail, &mut left, &mut passed_over);
+        take(&mut buffer, end, &context, tail, &mut left, &mut passed_over);
     }
     if passed_over > 0 {
         context.line(&format!("... {passed_over} octets more on standard error, not logged"));
     }
+    tail.silent();
 }
 
 fn line_end(buffer: &[u8], last: bool) -> Option<usize> {

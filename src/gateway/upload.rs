@@ -15,12 +15,10 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::pipe::{self, Writer};
+use crate::body::Source;
 
 /// A chunked body up to this many octets is kept in memory: it fits into a pipe at once.
 const IN_MEMORY: usize = 64 << 10;
-
-/// What the client sends, as hyper hands it over.
-pub type Source = hyper::body::Incoming;
 
 /// A request body, ready for a script.
 pub enum Upload {

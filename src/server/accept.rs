@@ -15,9 +15,10 @@ use crate::connection::Seat;
 
 /// How long to wait where the system has no descriptors left: something has to close first.
 const REST: Duration = Duration::from_millis(50);
-/// Descriptors that are not for connections: log, spawners, epoll, files being sent and scripts' pipes (three each).
-/// Where there are few in all, half of them.
-const RESERVED: u64 = 512;
+/// Descriptors that are neither for connections nor for scripts: log, spawners, epoll, files being sent.
+const RESERVED: u64 = 256;
+/// Descriptors of a running script: its three pipes.
+const OF_A_SCRIPT: u64 = 3;
 
 /// Who may come in, over all listeners.
 #[derive(Clone)]
@@ -27,10 +28,11 @@ pub(super) struct Doorman {
 }
 
 impl Doorman {
-    /// As many as `limits` say, but no more than there are descriptors for. Each listener keeps one place ready.
-    pub(super) fn new(limits: ServerLimits, listeners: usize) -> Self {
+    /// As many as `limits` say, but no more than there are descriptors for beside those of `scripts` at once. Each
+    /// listener keeps one place ready.
+    pub(super) fn new(limits: ServerLimits, scripts: usize, listeners: usize) -> Self {
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-        let room = room(limits.connections, descriptors);
+        let room = room(limits.connections, scripts, descriptors);
         if room < limits.connections {
             tracing::warn!(
                 "limits.connections is {}, but the limit on descriptors (ulimit -n) leaves room for {room}",
@@ -51,8 +53,10 @@ impl Doorman {
     }
 }
 
-fn room(connections: usize, descriptors: u64) -> usize {
-    let room = descriptors.saturating_sub(RESERVED.min(descriptors / 2));
+/// Where there are few descriptors in all, half of them are for connections.
+fn room(connections: usize, scripts: usize, descriptors: u64) -> usize {
+    let scripts = OF_A_SCRIPT.saturating_mul(scripts.try_into().unwrap_or(u64::MAX));
+    let room = descriptors - RESERVED.saturating_add(scripts).min(descriptors / 2);
     connections.clamp(1, usize::try_from(room).unwrap_or(Semaphore::MAX_PERMITS).clamp(1, Semaphore::MAX_PERMITS))
 }
 
@@ -70,7 +74,7 @@ pub(super) async fn run(listener: Listener, doorman: Doorman, common: Arc<Common
             Ok(accepted) => {
                 let address = match &accepted {
                     Accepted::Tcp(_, peer) => Some(peer.ip().to_canonical()),
-                    Accepted::Unix(_) => None,
+                    Accepted::Unix(_) | Accepted::Rehearsed(..) => None,
                 };
                 let most = common.current.get().config.limits.per_address;
                 // Beyond its share an address is turned away without a word: closing costs least.
@@ -153,10 +157,11 @@ mod tests {
 
     #[test]
     fn connections_fit_the_descriptors() {
-        assert_eq!(room(10_000, 1 << 20), 10_000);
-        assert_eq!(room(10_000, 1024), 512);
-        assert_eq!(room(10_000, 20), 10);
-        assert_eq!(room(0, 1 << 20), 1);
-        assert_eq!(room(usize::MAX, u64::MAX), Semaphore::MAX_PERMITS);
+        assert_eq!(room(10_000, 32, 1 << 20), 10_000);
+        assert_eq!(room(10_000, 32, 1024), 1024 - 256 - 96);
+        assert_eq!(room(10_000, 1000, 1024), 512);
+        assert_eq!(room(10_000, 32, 20), 10);
+        assert_eq!(room(0, 0, 1 << 20), 1);
+        assert_eq!(room(usize::MAX, usize::MAX, u64::MAX), Semaphore::MAX_PERMITS);
     }
 }

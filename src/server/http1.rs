@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
 use super::serve::{Peer, guarded, refused, seated};
-use crate::body::Body;
+use crate::body::{Body, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge, Exchanges, Rest};
@@ -114,6 +114,6 @@ async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Pee
     };
     let id = app.request_id();
     let (connection, exchange) = (peer.connection, Some(incoming.exchange));
-    let arrival = Arrival { parts, body: Some(body), target, other_form, connection, exchange, id };
+    let arrival = Arrival { parts, body: Some(Source::new(body)), target, other_form, connection, exchange, id };
     dispatch::answer(&app, arrival, refused).await
 }

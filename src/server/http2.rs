@@ -16,11 +16,11 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::serve::{Peer, guarded, refused, seated};
-use crate::body::Body;
+use crate::body::{Body, Patience, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge};
@@ -68,20 +68,21 @@ pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
             let _ = serving.await;
             return;
         }
-        () = idle(open, limits.keep_alive) => serving.as_mut().graceful_shutdown(),
+        () = idle(open, limits.keep_alive, &peer.common.make_room) => serving.as_mut().graceful_shutdown(),
     }
     // Nothing is being answered any more, but the client may not have taken the last octets yet.
     let _ = tokio::time::timeout(limits.write, serving).await;
 }
 
-/// Resolves when no stream has been open for `keep_alive`.
-async fn idle(mut open: watch::Receiver<usize>, keep_alive: Duration) {
+/// Resolves when no stream has been open for `keep_alive`, or somebody else needs the room.
+async fn idle(mut open: watch::Receiver<usize>, keep_alive: Duration, make_room: &Notify) {
     loop {
         if open.wait_for(|open| *open == 0).await.is_err() {
             return;
         }
         tokio::select! {
             () = sleep(keep_alive) => return,
+            () = make_room.notified() => return,
             _ = open.changed() => {}
         }
     }
@@ -93,31 +94,36 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     debug_assert_eq!(parts.version, Version::HTTP_2);
     let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let target = Bytes::copy_from_slice(target.as_bytes());
-    let refused = check(&parts).err();
+    let refused = fault(&parts);
     // Scripts know Host; :authority is its name in HTTP/2 (RFC 9113 §8.3.1).
     if let Some(authority) = parts.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
         parts.headers.insert(HOST, authority);
     }
     let id = app.request_id();
     let connection = peer.connection;
+    // The edge keeps this time on HTTP/1, but cannot see into HTTP/2.
+    let edge::Limits { body_idle: idle, body_rate_after: before_rate, body_rate: rate, .. } = *app.edge;
+    let body = Source::paced(body, Patience { idle, before_rate, rate });
     let arrival = Arrival { parts, body: Some(body), target, other_form: None, connection, exchange: None, id };
     dispatch::answer(&app, arrival, refused).await
 }
 
 /// What the edge does for HTTP/1. Malformed fields and those of connections (Connection, Transfer-Encoding, TE …) do
 /// not come here: the `h2` crate resets their streams.
-fn check(parts: &http::request::Parts) -> Result<(), Failure> {
+fn fault(parts: &http::request::Parts) -> Option<Failure> {
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let hosts = parts.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-    edge::check_authority(authority, hosts).map_err(refused)?;
+    if let Err(reason) = edge::check_authority(authority, hosts) {
+        return Some(refused(reason));
+    }
     if parts.headers.len() > FIELDS {
-        return Err(Failure::new(Kind::HeadTooLarge, format!("more than {FIELDS} fields")));
+        return Some(Failure::new(Kind::HeadTooLarge, format!("more than {FIELDS} fields")));
     }
     match parts.uri.path_and_query().map_or("", |path| path.as_str()) {
-        "*" if parts.method == http::Method::OPTIONS => Ok(()),
-        "" if parts.method == http::Method::CONNECT => Ok(()),
-        path if path.starts_with('/') => Ok(()),
-        _ => Err(Failure::new(Kind::BadRequest, ":path does not begin with a slash")),
+        "*" if parts.method == http::Method::OPTIONS => None,
+        "" if parts.method == http::Method::CONNECT => None,
+        path if path.starts_with('/') => None,
+        _ => Some(Failure::new(Kind::BadRequest, ":path does not begin with a slash")),
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::holder;
 use crate::config::{Config, Listen};
+use crate::connection::Connection;
 
 /// How many connections the kernel keeps ready.
 const BACKLOG: i32 = 1024;
@@ -31,6 +32,8 @@ pub(super) enum Listener {
 pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
+    /// One that nobody made: a rehearsal's.
+    Rehearsed(UnixStream, Connection),
 }
 
 /// Binds every address of the configuration.

@@ -8,6 +8,7 @@ mod http1;
 mod http2;
 mod listener;
 mod privileges;
+pub mod rehearsal;
 mod reload;
 mod serve;
 mod tls;
@@ -42,6 +43,10 @@ pub(crate) struct Current(Arc<RwLock<Arc<App>>>);
 impl Current {
     fn new(app: App) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(app))))
+    }
+
+    fn shared(app: Arc<App>) -> Self {
+        Self(Arc::new(RwLock::new(app)))
     }
 
     pub(crate) fn get(&self) -> Arc<App> {
@@ -139,7 +144,9 @@ async fn serve(
         encryption: encryption.clone(),
         make_room: Arc::default(),
     });
-    let doorman = Doorman::new(current.get().config.limits, listeners.len());
+    let app = current.get();
+    let doorman = Doorman::new(app.config.limits, app.config.admission.capacity(), listeners.len());
+    drop(app);
     for listener in listeners {
         tokio::spawn(accept::run(listener, doorman.clone(), common.clone()));
     }

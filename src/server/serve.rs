@@ -90,6 +90,7 @@ async fn begin(
         }
         // The socket's permissions say who may speak here: encrypting would add nothing.
         Accepted::Unix(stream) => (Stream::Unix(stream), Connection { peer: None, local: None, tls: false }, None),
+        Accepted::Rehearsed(stream, connection) => (Stream::Unix(stream), connection, None),
     };
     let limits = common.current.get().edge.clone();
     let peer = Arc::new(Peer { connection, common, seat });

@@ -1,7 +1,11 @@
 //! The built program, spoken to in octets over real sockets. Every test starts a server of its own at a free port over
 //! a fresh folder; nothing sleeps for a fixed time, and everything waited for has a deadline.
 //!
-//! Needed beside the program: `sh` with the usual small programs; `perl` and `python3` where a test says so.
+//! Needed beside the program: Linux, `sh` with the usual small programs; `perl` and `python3` where a test says so. As
+//! root and as anybody. `KEEP_TREES=1` keeps the folders of tests that failed.
+
+// A test may fail wherever it likes.
+#![allow(clippy::unwrap_used)]
 
 mod harness {
     pub mod h2;
@@ -41,6 +45,7 @@ mod websocket;
 mod browser;
 mod draining;
 mod logs;
+#[allow(clippy::unwrap_used, reason = "what helps a test may fail as the test may")]
 mod operation {
     mod activity;
     mod http2;
@@ -49,6 +54,8 @@ mod operation {
     mod tls;
 }
 mod python;
+mod status;
+mod why;
 
 mod architecture;
 mod conformance;

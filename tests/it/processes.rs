@@ -1,7 +1,7 @@
 //! What a script is to the system: its start, its surroundings, its standard error, its end.
 
 use crate::raw::End;
-use crate::server::{command, launch, serve};
+use crate::server::{Server, command, launch, serve};
 use crate::tree::Tree;
 use crate::wait::alive;
 
@@ -15,19 +15,21 @@ fn a_script_works_in_its_own_folder() {
     }
 }
 
-#[test]
-fn a_script_has_three_descriptors() {
-    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nfor fd in /proc/self/fd/*; do echo \"${fd##*/}\"; done\nls /proc/self/fd\n";
-    let tree = Tree::new()
-        .script("x", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nls /proc/self/fd\n")
-        .script("y", script);
+/// A server whose own start was prepared by these commands of a shell.
+fn serve_after(shell: &str, tree: Tree) -> Server {
     tree.settle();
-    // The server itself inherits one that it knows nothing of.
     let inner = command(&tree);
     let mut outer = std::process::Command::new("/bin/sh");
-    outer.args(["-c", "exec 7</dev/null; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
+    outer.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(inner.get_program()).args(inner.get_args());
     outer.args(["-b", "127.0.0.1", "0"]).current_dir("/").env_clear();
-    let server = launch(outer, tree);
+    launch(outer, tree)
+}
+
+#[test]
+fn a_script_has_three_descriptors() {
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nls /proc/self/fd\n";
+    // The server itself inherits one that it knows nothing of.
+    let server = serve_after("exec 7</dev/null", Tree::new().script("x", script));
     for with_body in [false, true] {
         let response =
             if with_body { server.post("/cgi-bin/x", "text/plain", b"body") } else { server.get("/cgi-bin/x") };
@@ -38,15 +40,9 @@ fn a_script_has_three_descriptors() {
 
 #[test]
 fn signals_are_as_a_fresh_login_has_them() {
-    let tree = Tree::new()
-        .script("x", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\ngrep -E '^Sig(Blk|Ign)' /proc/self/status\n");
-    tree.settle();
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\ngrep -E '^Sig(Blk|Ign)' /proc/self/status\n";
     // As under nohup, and in a shell's background.
-    let inner = command(&tree);
-    let mut outer = std::process::Command::new("/bin/sh");
-    outer.args(["-c", "trap '' HUP INT QUIT PIPE; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
-    outer.args(["-b", "127.0.0.1", "0"]).current_dir("/").env_clear();
-    let server = launch(outer, tree);
+    let server = serve_after("trap '' HUP INT QUIT PIPE", Tree::new().script("x", script));
     let text = server.get("/cgi-bin/x").expect(200).text();
     assert_eq!(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }

@@ -160,7 +160,7 @@ impl Server {
     /// One GET on a connection of its own.
     #[track_caller]
     pub fn get(&self, target: &str) -> Response {
-        self.ask(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+        self.ask(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     }
 
     /// One POST on a connection of its own.

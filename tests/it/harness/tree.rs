@@ -166,6 +166,12 @@ impl Tree {
     }
 }
 
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Drop for Tree {
     fn drop(&mut self) {
         if std::thread::panicking() && std::env::var_os("KEEP_TREES").is_some() {

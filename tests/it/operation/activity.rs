@@ -114,22 +114,6 @@ fn the_end_has_a_deadline() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
-    let mut server = serve(Tree::new().script("gated", GATED).config("[limits]\ndrain = \"1h\""));
-    let _gate = server.tree.gate("gate");
-    let mut client = server.connect();
-    client.send("GET /cgi-bin/gated HTTP/1.1\r\nHost: a\r\n\r\n");
-    let pid = pid(&server.tree);
-    server.signal(Signal::INT);
-    server.wait_for_log(|line| line.contains("draining: no new connections"));
-    server.signal(Signal::TERM);
-    let (code, words, _) = server.ended();
-    assert_eq!(code, Some(0));
-    assert!(words.contains("Keyboard interrupt received, exiting."), "{words:?}");
-    until_gone(pid);
-}
-
-#[test]
 fn secrets_are_not_logged() {
     for format in ["python", "common", "combined", "json"] {
         let server = serve(Tree::new().config(&format!("[log]\naccess = \"{format}\"\nlevel = \"debug\"")));
