@@ -106,7 +106,8 @@ impl App {
     pub fn renew(old: &Self, mut config: Config) -> Self {
         config.inherit(&old.config);
         let new = Self::new(config, old.spawner.clone(), old.log.clone());
-        Self { started: old.started, ids: old.ids.clone(), hubs: old.hubs.clone(), ..new }
+        let (live, metrics) = (old.live.clone(), old.metrics.clone());
+        Self { started: old.started, ids: old.ids.clone(), hubs: old.hubs.clone(), live, metrics, ..new }
     }
 
     /// An id that no other request of this or another run has.

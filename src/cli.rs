@@ -35,6 +35,8 @@ enum Command {
     },
     /// Print another server's configuration as cgiserve.toml
     Convert(crate::convert::Convert),
+    /// Write a script that works, to begin with
+    New(crate::starter::New),
     /// Find a request in the log by its id
     Why(crate::why::Why),
     /// Print a completion script for a shell
@@ -93,6 +95,9 @@ struct Serve {
     /// Python's habits: always 200, the server's folder and environment, the whole query as argument
     #[arg(long)]
     python_compat: bool,
+    /// Open the first page in a browser
+    #[arg(long)]
+    open: bool,
     /// How requests are logged [default: python]
     #[arg(long, value_name = "FORMAT")]
     log: Option<LogFormat>,
@@ -126,6 +131,8 @@ pub enum Action {
     Config(Box<Flags>),
     /// `cgiserve convert`.
     Convert(crate::convert::Convert),
+    /// `cgiserve new`.
+    New(crate::starter::New),
     /// `cgiserve why`.
     Why(crate::why::Why),
 }
@@ -151,6 +158,7 @@ impl Cli {
             Some(Command::Env(env)) => Action::Env(env),
             Some(Command::Config { serve }) => Action::Config(Box::new(serve.flags())),
             Some(Command::Convert(convert)) => Action::Convert(convert),
+            Some(Command::New(new)) => Action::New(new),
             Some(Command::Why(why)) => Action::Why(why),
             Some(Command::Ws { arguments }) => Action::WebSocketd(arguments),
             None => Action::Serve(Box::new(self.serve.flags())),
@@ -170,6 +178,8 @@ impl Serve {
             http10: self.protocol.map(|version| version == "HTTP/1.0"),
             python_style: self.cgi,
             python_compat: self.python_compat,
+            open: self.open,
+            greeting: String::new(),
             content_type: self.content_type,
             tls_cert: self.tls_cert,
             tls_key: self.tls_key,

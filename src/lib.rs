@@ -10,6 +10,7 @@ pub mod websocketd;
 pub mod check;
 pub mod convert;
 pub mod rehearse;
+pub mod starter;
 pub mod why;
 
 pub mod app;

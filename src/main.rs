@@ -1,17 +1,17 @@
 //! Flags, configuration, run, exit code.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use cgiserve::cli::{Action, Cli};
 use cgiserve::spawner::Nursery;
-use cgiserve::{config, server, websocketd};
+use cgiserve::{check, config, server, websocketd};
 use clap::Parser;
 
 fn main() -> ExitCode {
     // First of all: this program may have been executed to replace a part of a server that runs.
     let proof = Nursery::answer_call();
-    let (flags, config) = match Cli::parse().action() {
+    let (mut flags, config) = match Cli::parse().action() {
         Action::Serve(flags) => {
             let config = config::resolve(&flags);
             (flags, config)
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Action::Run(run) => return run.perform(),
         Action::Env(env) => return env.perform(),
         Action::Convert(convert) => return convert.perform(),
+        Action::New(new) => return new.perform(),
         Action::Why(why) => return why.perform(),
         Action::Print(text) => {
             let printed = std::io::stdout().write_all(&text);
@@ -59,6 +60,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if std::io::stdout().is_terminal() {
+        flags.greeting = check::greeting(&config);
+    }
     match server::run(*flags, config, &proof) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

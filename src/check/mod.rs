@@ -1,6 +1,7 @@
 //! `cgiserve check`: every problem of the catalogue that can be seen without a client, before one sees it.
 
 mod fix;
+mod greeting;
 mod htdocs;
 mod scripts;
 
@@ -14,6 +15,8 @@ use crate::explain::Diagnosis;
 use crate::rehearse::{Answer, Request, host};
 use crate::route::Target;
 use crate::server::rehearsal::{Rehearsal, rehearse};
+
+pub use greeting::greeting;
 
 /// `cgiserve check`.
 #[derive(Debug, clap::Args)]

@@ -43,6 +43,10 @@ pub struct Flags {
     pub python_style: bool,
     /// `--python-compat`: its habits of running scripts.
     pub python_compat: bool,
+    /// `--open`: a browser shows the first page.
+    pub open: bool,
+    /// What stands under the banner, where that is read on a terminal.
+    pub greeting: String,
     /// `-H NAME VALUE`.
     pub headers: Vec<(String, String)>,
     /// `--content-type`.

@@ -23,7 +23,7 @@ use crate::limits::Admission;
 use crate::path::Escapes;
 use crate::route::{Files, Pattern, Route, Scripts, Target};
 use crate::spawner::{Limits, Sandbox};
-use crate::status;
+use crate::status::{self, Access};
 use crate::websocket;
 
 /// Scripts at once, and in the queue, where nobody says otherwise.
@@ -35,8 +35,6 @@ const WEBSOCKETS: u64 = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Who may speak at a Unix socket: the server's user and its group, to which a proxy can be added.
 const SOCKET_MODE: u32 = 0o660;
-/// Fewest octets of a token that opens the live view: it is sent to whoever may guess as often as he likes.
-const TOKEN: usize = 16;
 /// Where scripts find their programs when the server's own environment does not say.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// What scripts see of the server's own environment.
@@ -182,18 +180,12 @@ impl Resolver<'_> {
         if self.written.default_routes.unwrap_or(true) {
             self.default_routes(&scripts, split, tree, &mut routes);
         }
-        let status = match self.written.status.as_deref() {
-            Some("false") => status::Access::Off,
-            Some("true") => status::Access::Loopback,
-            Some(token) if token.len() < TOKEN => {
-                self.complain(&place, "status", "the token is too short", "24 letters: openssl rand -hex 12");
-                status::Access::Off
-            }
-            Some(token) => status::Access::Token(token.to_owned()),
-            // Nobody who brings Python's command line expects a page of ours in the way.
-            None if found.is_none() && !python_style => status::Access::Loopback,
-            None => status::Access::Off,
-        };
+        // Nobody who brings Python's command line expects a page of ours in the way.
+        let access = Access::decide(self.written.status.as_deref(), found.is_none() && !python_style);
+        let status = access.unwrap_or_else(|short| {
+            self.complain(&place, "status", short, "openssl rand -hex 12");
+            Access::Off
+        });
         routes.extend(status::routes(&status));
         let limits = self.server_limits();
         let running = self.written.limits.max_running.unwrap_or(RUNNING);

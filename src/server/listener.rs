@@ -125,6 +125,18 @@ impl Listener {
         })
     }
 
+    /// What a browser on this machine is to be shown.
+    pub(super) fn url(&self, tls: bool) -> Option<String> {
+        let Self::Tcp(_, address) = self else { return None };
+        let scheme = if tls { "https" } else { "http" };
+        let host = match address.ip() {
+            ip if ip.is_unspecified() => "localhost".to_owned(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+        };
+        Some(format!("{scheme}://{host}:{}/", address.port()))
+    }
+
     /// `Serving HTTP on 127.0.0.1 port 8000 (http://127.0.0.1:8000/) ...`
     pub(super) fn banner(&self, tls: bool) -> String {
         match self {

@@ -2,6 +2,7 @@
 
 mod accept;
 mod activation;
+mod browser;
 mod drain;
 mod holder;
 mod http1;
@@ -135,7 +136,7 @@ async fn serve(
     let listeners: Vec<Listener> = bound.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
     // Before anybody can know that the server is there, and send it one.
     let mut signals = Signals::listen()?;
-    announce(&listeners, encryption.is_some())?;
+    announce(&listeners, encryption.is_some(), &flags)?;
     let drain = Drain::new();
     let current = Current::new(App::new(config, spawner.clone(), log.clone()));
     let common = Arc::new(Common {
@@ -167,10 +168,14 @@ async fn serve(
 }
 
 /// The lines that tools read to learn the port, exactly as Python prints them.
-fn announce(listeners: &[Listener], tls: bool) -> io::Result<()> {
+fn announce(listeners: &[Listener], tls: bool, flags: &Flags) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for listener in listeners {
         writeln!(out, "{}", listener.banner(tls))?;
+    }
+    out.write_all(flags.greeting.as_bytes())?;
+    if let Some(url) = listeners.iter().find_map(|listener| listener.url(tls)).filter(|_| flags.open) {
+        browser::open(url);
     }
     out.flush()
 }

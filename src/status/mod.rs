@@ -33,6 +33,26 @@ pub enum Access {
     Token(String),
 }
 
+/// Fewest octets of a token: anybody may guess as often as he likes.
+const TOKEN: usize = 16;
+
+impl Access {
+    /// From what is written: `true`, `false` or a token; `default` where nothing is.
+    ///
+    /// # Errors
+    /// What is wrong with the token.
+    pub fn decide(written: Option<&str>, default: bool) -> Result<Self, &'static str> {
+        match written {
+            Some("false") => Ok(Self::Off),
+            Some("true") => Ok(Self::Loopback),
+            Some(token) if token.len() < TOKEN => Err("is a token of fewer than 16 letters"),
+            Some(token) => Ok(Self::Token(token.to_owned())),
+            None if default => Ok(Self::Loopback),
+            None => Ok(Self::Off),
+        }
+    }
+}
+
 /// One of the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {

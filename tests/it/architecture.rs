@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of the crate a module may name. What stands for others to embed names least.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cli", &["access_log", "check", "config", "convert", "rehearse", "why"]),
+    ("cli", &["access_log", "check", "config", "convert", "rehearse", "starter", "why"]),
     (
         "config",
         &[
@@ -28,8 +28,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("check", &["config", "explain", "files", "rehearse", "route", "server"]),
     ("convert", &["config", "explain", "route", "websocketd"]),
     ("rehearse", &["config", "explain", "route", "server"]),
+    ("starter", &["explain"]),
     ("why", &["config"]),
-    ("status", &["app", "body", "connection", "failure", "gateway", "route", "spawner"]),
     ("app", &["access_log", "builtin", "config", "edge", "explain", "files", "spawner", "status", "websocket"]),
     (
         "server",
@@ -99,6 +99,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "websocket",
         ],
     ),
+    ("status", &["app", "body", "connection", "failure", "gateway", "route", "spawner"]),
     (
         "websocket",
         &[
@@ -131,7 +132,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const LONGEST: usize = 500;
 
 /// Files that are longer all the same, and by how much they may be. Debts: a number here may only go down.
-const DEBTS: &[(&str, usize)] = &[("config/resolve.rs", 724)];
+const DEBTS: &[(&str, usize)] = &[("config/resolve.rs", 711)];
 
 fn sources() -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {

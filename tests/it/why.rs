@@ -428,3 +428,25 @@ fn run_and_env_say_what_the_server_would() {
     let run = tree.command(&["run", alone.to_str().unwrap()]);
     assert!(text(&run.stdout).ends_with("fine\n"), "{run:?}");
 }
+
+#[test]
+fn new_writes_scripts_that_work() {
+    let tree = Tree::new("new");
+    for (name, program) in [("a.py", "python3"), ("a.pl", "perl"), ("a.sh", "sh"), ("a.php", "php-cgi")] {
+        let here = ["/usr/bin", "/bin"].iter().any(|folder| Path::new(folder).join(program).is_file());
+        let made = tree.command(&["new", name]);
+        assert_eq!(made.status.code(), Some(0), "{made:?}");
+        assert_eq!(tree.command(&["new", name]).status.code(), Some(1), "never over a file that is there");
+        if !here {
+            continue;
+        }
+        let script = format!("cgi-bin/{name}");
+        let get = tree.command(&["run", &script, "--query", "name=Ann"]);
+        assert!(text(&get.stdout).contains("<h1>Hello, "), "{name}: {get:?}");
+        assert_eq!(get.status.code(), Some(0), "{name}: {get:?}");
+        let post = text(&tree.command(&["run", &script, "-d", "name=<b>x</b>"]).stdout);
+        assert!(post.contains("&lt;b&gt;x") && !post.contains("<b>x"), "{name} does not escape: {post}");
+    }
+    assert_eq!(tree.command(&["check", "--run"]).status.code(), Some(0));
+    assert_eq!(tree.command(&["new", "a.exe"]).status.code(), Some(2));
+}
