@@ -195,7 +195,7 @@ impl Given {
         if self.get("redirport").is_some() {
             return wrong("--redirport is not supported: serve the other port by another server with a redirect");
         }
-        let mut text = String::from("default-routes = false\n");
+        let mut text = String::from("default-routes = false\nstatus = false\n");
         let addresses = self.addresses();
         line(&mut text, "bind", array(&addresses));
         line(&mut text, "port", self.number("port")?.unwrap_or(if tls { 443 } else { 80 }));

@@ -198,7 +198,7 @@ impl Head {
             // One of each (RFC 3875 §6.3.4 lets the server resolve conflicts); the first counts.
             "date" | "server" if self.fields.contains_key(&name) => {}
             "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade" => {}
-            other if other.starts_with("proxy-auth") || other.starts_with("x-cgi-") => {}
+            other if other.starts_with("proxy-auth") => {}
             _ => drop(self.fields.append(name, value)),
         }
         Ok(())
@@ -283,7 +283,7 @@ mod tests {
             ("Foo Bar: x\nA: b\n\n", 200, "a=b"),
             ("Set-Cookie: a\nSet-Cookie: b\n\n", 200, "set-cookie=a set-cookie=b"),
             ("A: b\nConnection: x, A\nKeep-Alive: 5\nUpgrade: h2c\nProxy-Authenticate: x\n\n", 200, ""),
-            ("Date: 1\nDate: 2\nX-CGI-Foo: 1\n\n", 200, "date=1"),
+            ("Date: 1\nDate: 2\nX-CGI-Foo: 1\n\n", 200, "date=1 x-cgi-foo=1"),
             ("Content-Type: a/b\nContent-Type: a/b\n\n", 200, "content-type=a/b"),
         ] {
             let head = done(text);

@@ -84,6 +84,10 @@ impl Client {
             } else if self.rest.has_remaining() {
                 let piece = self.rest.split_to(self.rest.len().min(FRAME));
                 let last = self.rest.is_empty();
+                if last {
+                    // Empty, it would still hold the whole message.
+                    self.rest = Bytes::new();
+                }
                 self.push(Message::Frame(Frame::message(piece, OpCode::Data(Kind::Continue), last)))?;
             } else if !self.blocked {
                 return Poll::Ready(Ok(()));

@@ -117,6 +117,8 @@ pub(super) struct Output {
     /// Read, and not yet understood.
     pub(super) buffer: BytesMut,
     chunk: usize,
+    /// Whether `buffer` has become large.
+    grown: bool,
     /// Whether more may come.
     pub(super) open: bool,
 }
@@ -125,20 +127,21 @@ impl Output {
     /// # Errors
     /// Out of descriptors.
     pub(super) fn new(pipe: OwnedFd) -> io::Result<Self> {
-        Ok(Self { pipe: sys::watch(pipe)?, buffer: BytesMut::new(), chunk: CHUNK, open: true })
+        Ok(Self { pipe: sys::watch(pipe)?, buffer: BytesMut::new(), chunk: CHUNK, grown: false, open: true })
     }
 
     /// Reads once into `buffer`; at the end `open` turns false.
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            if self.grown && self.buffer.is_empty() {
+                // A long message is gone, and so shall its memory be.
+                self.buffer = BytesMut::new();
+                self.grown = false;
+            }
             let Ok(mut guard) = ready!(self.pipe.poll_read_ready(cx)) else {
                 self.open = false;
                 return Poll::Ready(());
             };
-            if self.buffer.is_empty() && self.buffer.capacity() > LONG_CHUNK {
-                // A long message is gone, and so shall its memory be.
-                self.buffer = BytesMut::new();
-            }
             if self.buffer.capacity() - self.buffer.len() < self.chunk / 2 {
                 self.buffer.reserve(self.chunk);
             }
@@ -146,6 +149,7 @@ impl Output {
             match guard.try_io(|fd| sys::read_into(fd.as_fd(), &mut self.buffer)) {
                 Ok(Ok(n)) => {
                     self.open = n > 0;
+                    self.grown |= self.buffer.len() > LONG_CHUNK;
                     if n == room {
                         self.chunk = LONG_CHUNK;
                     } else if n > 0 {

@@ -114,7 +114,7 @@ const TABLE: &[(usize, Statement)] = &[
     (90, Shown("removed, those that Connection names as well", &["heads::hop_by_hop_fields_end_here"])),
     (91, Shown("unframed where it is exactly `chunked`, with or without nph-; 502 otherwise", &["heads::a_chunked_body_is_unframed_and_framed_once", "heads::other_codings_of_a_script_are_502", "heads::broken_chunks_of_a_script_break_the_answer_off"])),
     (92, Shown("one of each, the script's own first", &["heads::there_is_one_date_and_one_server"])),
-    (93, Shown("dropped", &["heads::hop_by_hop_fields_end_here"])),
+    (93, Shown("passed on: the RFC says \"may\"", &["heads::hop_by_hop_fields_end_here"])),
     (94, Shown("exactly so many, a remark in the log", &["heads::a_body_beyond_its_length_is_cut_and_the_connection_stays_in_step"])),
     (95, Shown("broken off", &["heads::a_body_short_of_its_length_breaks_the_answer_off"])),
     (96, Shown("no body", &["heads::answers_without_a_body_have_none"])),

@@ -309,7 +309,7 @@ fn statement_142_messages_have_a_limit_both_ways() {
 }
 
 #[test]
-fn long_messages_pass_and_their_memory_is_given_back() {
+fn long_messages_pass_both_ways_at_once() {
     let server = serve(Tree::new().script("ws-cat", CAT));
     let mut talk = Talk::open(&server, "/cgi-bin/ws-cat");
     let long: String = (0..10 << 20).map(|n: u32| char::from(b'a' + (n % 23) as u8)).collect();
@@ -623,4 +623,20 @@ fn statement_148_over_http2() {
     }
     assert!(allowed && status, "SETTINGS_ENABLE_CONNECT_PROTOCOL and 200");
     assert!(data.starts_with(b"\x81\x0cGET HTTP/2.0"), "{data:?}");
+}
+
+#[test]
+fn a_long_line_leaves_no_memory_behind() {
+    let long = "#!/bin/sh\nread x\nhead -c 4000000 /dev/zero | tr '\\0' x\necho\nexec cat\n";
+    let server = serve(Tree::new().script("ws-long", long));
+    let mut talks: Vec<_> = (0..20).map(|_| Talk::open(&server, "/cgi-bin/ws-long")).collect();
+    for talk in &mut talks {
+        talk.say("go");
+        assert_eq!(talk.hear().len(), 4_000_000);
+    }
+    until("the server to be small again", || server.resident() < 40 << 10);
+    for talk in &mut talks {
+        talk.say("still here");
+        assert_eq!(talk.hear(), "still here");
+    }
 }
