@@ -36,7 +36,10 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
     };
     let mut response = match outcome {
         Ok(response) => response,
-        Err(failure) => told_why(app, &arrival, &as_the_edge_saw_it(&arrival, failure), &mut ticket).await,
+        Err(failure) => {
+            let failure = as_the_edge_saw_it(&arrival, failure);
+            Box::pin(told_why(app, &arrival, &failure, &mut ticket)).await
+        }
     };
     dress(app, &mut response);
     let (parts, body) = response.into_parts();
@@ -89,7 +92,7 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
                 method = Method::GET;
                 target = elsewhere.into();
             }
-            Outcome::Sendfile(file, fields) => return sendfile(app, arrival, &found, &file, fields).await,
+            Outcome::Sendfile(file, fields) => return Box::pin(sendfile(app, arrival, &found, &file, fields)).await,
         }
     }
     Err(Failure::new(Kind::RedirectLoop, format!("more than {HOPS} local redirects, the last to {target:?}")))
@@ -122,7 +125,7 @@ fn admit_head(app: &App, arrival: &Arrival) -> Result<(), Failure> {
 /// Credentials are checked before anything is started (RFC 3875 §3.1).
 async fn credentials(route: &Route, headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let Some(auth) = &route.auth else { return Ok(None) };
-    match auth.check(headers.get(http::header::AUTHORIZATION)).await {
+    match Box::pin(auth.check(headers.get(http::header::AUTHORIZATION))).await {
         Some(user) => Ok(Some(user)),
         None => Err(Failure {
             realm: Some(auth.challenge()),
@@ -131,6 +134,8 @@ async fn credentials(route: &Route, headers: &HeaderMap) -> Result<Option<String
     }
 }
 
+/// What takes long, or is seldom, is in a box of its own: hyper moves the future of every request about, and that of a
+/// file is to be small.
 async fn serve(
     app: &Arc<App>,
     arrival: &mut Arrival,
@@ -145,7 +150,7 @@ async fn serve(
     match &found.route.target {
         Target::Builtin(endpoint) => match builtin::answer(*endpoint, asking.method, &app.processes).await? {
             Some(response) => Ok(Outcome::Response(response)),
-            None => process_input(arrival).await,
+            None => Box::pin(process_input(arrival)).await,
         },
         Target::Status(page) => Ok(Outcome::Response(status::answer(app, arrival, asking.target, *page)?)),
         Target::Redirect(status, to) => Ok(Outcome::Response(reply::redirect(*status, to))),
@@ -155,7 +160,7 @@ async fn serve(
                 _ => None,
             };
             match scripts::find(programs, path, found.from, suffix, false) {
-                Ok(script) => scripts::run(app, programs, &script, path, arrival, asking).await,
+                Ok(script) => Box::pin(scripts::run(app, programs, &script, path, arrival, asking)).await,
                 Err(failure) => match (failure.kind, route::files_beside(&app.config.routes, found.route)) {
                     (Kind::NoSuchScript | Kind::ScriptNotAFile, Some((route, files))) => {
                         let beside = Match { route, from: found.from };
@@ -169,7 +174,7 @@ async fn serve(
             let mut script = scripts::find(programs, path, found.from, None, true)?;
             // The whole path is PATH_INFO for a suffix; an exact path is the script's name, a prefix too.
             script.name_length = if matches!(found.route.pattern, Pattern::Suffix(..)) { 0 } else { found.from };
-            scripts::run(app, programs, &script, path, arrival, asking).await
+            Box::pin(scripts::run(app, programs, &script, path, arrival, asking)).await
         }
         Target::Files(files) => serve_files(app, arrival, found, files, path, asking).await,
     }
@@ -189,7 +194,7 @@ async fn serve_files(
     asking: &Asking<'_>,
 ) -> Result<Outcome, Failure> {
     if *asking.method == Method::POST && builtin::is_json(&arrival.parts.headers) {
-        return process_input(arrival).await;
+        return Box::pin(process_input(arrival)).await;
     }
     let python = app.config.python.then(|| compat::conditions(&arrival.parts.headers));
     let request = files::Request {

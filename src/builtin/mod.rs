@@ -88,7 +88,7 @@ pub async fn answer(
     }
     let bytes = match endpoint {
         Endpoint::Time => time::now(),
-        Endpoint::ProcessCount => json!({ "processcount": processes.get().await }).to_string().into(),
+        Endpoint::ProcessCount => json!({ "processcount": Box::pin(processes.get()).await }).to_string().into(),
         Endpoint::Index | Endpoint::ProcessInput => {
             let all: Vec<_> = TABLE
                 .iter()
