@@ -45,6 +45,7 @@ mod websocket;
 mod browser;
 mod draining;
 mod logs;
+mod readme;
 #[allow(clippy::unwrap_used, reason = "what helps a test may fail as the test may")]
 mod operation {
     mod activity;
