@@ -41,7 +41,7 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
     loop {
         let mut builder = http1::Builder::new();
         let http10 = peer.common.current.get().config.http10;
-        builder.half_close(false).keep_alive(!http10);
+        builder.half_close(false).keep_alive(!http10).title_case_headers(true);
         let old = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
             let incoming = exchanges.next();
