@@ -4,6 +4,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::request::Parts;
 use tokio::sync::watch;
 
@@ -73,6 +74,13 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// The host that the client asked, without its port: the target's or `:authority`, otherwise the Host field.
+    pub fn host(&self) -> Option<&str> {
+        let authority = self.parts.uri.authority().map(|authority| authority.as_str());
+        let host = authority.or_else(|| self.parts.headers.get(HOST).and_then(|value| value.to_str().ok()));
+        host.map(|host| split_port(host).0)
+    }
+
     /// Whether whoever asks sits at this machine, and so may be told why a script failed. A proxy on this machine
     /// speaks for somebody else, and a page of another site that was bound to this address (DNS rebinding) shows
     /// itself by its Host.
@@ -106,9 +114,17 @@ impl Arrival {
     }
 }
 
+/// A host, brackets and all, and the port behind it, if there is one.
+pub fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    }
+}
+
 /// Whether a Host is a name of this machine that needs no name server.
 fn is_here(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name);
+    let (name, _) = split_port(host);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<std::net::IpAddr>().is_ok()
         || bare.eq_ignore_ascii_case("localhost")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, HeaderName, SERVER};
+use http::header::{CONTENT_TYPE, EXPECT, HeaderName, SERVER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::App;
@@ -111,10 +111,7 @@ fn admit_head(app: &App, arrival: &Arrival) -> Result<(), Failure> {
     if app.config.hosts.is_empty() {
         return Ok(());
     }
-    let authority = arrival.parts.uri.authority().map(|a| a.host());
-    let host = authority.or_else(|| headers.get(HOST).and_then(|v| v.to_str().ok()));
-    let name = host.map(|h| h.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(h, |(name, _)| name));
-    match name {
+    match arrival.host() {
         Some(name) if !app.config.hosts.iter().any(|h| h.eq_ignore_ascii_case(name)) => {
             Err(Failure::new(Kind::Misdirected, format!("\"{name}\" is not among hosts")))
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
@@ -363,10 +363,7 @@ pub fn server_name(app: &App, arrival: &Arrival) -> String {
     if let Some(name) = &app.config.server_name {
         return name.clone();
     }
-    let authority = arrival.parts.uri.authority().map(|a| a.as_str());
-    let host = authority.or_else(|| arrival.parts.headers.get(HOST).and_then(|v| v.to_str().ok()));
-    match host.map(|host| host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(name, _)| name))
-    {
+    match arrival.host() {
         Some(name) if !name.is_empty() => name.to_owned(),
         _ => match arrival.connection.local.map(|local| local.ip().to_canonical()) {
             Some(std::net::IpAddr::V6(ip)) => format!("[{ip}]"),

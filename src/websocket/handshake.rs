@@ -11,6 +11,7 @@ use hyper::ext::Protocol;
 use sha1::{Digest, Sha1};
 
 use super::Settings;
+use crate::connection::split_port;
 use crate::failure::{Failure, Kind};
 
 /// What the key is hashed with (RFC 6455 §1.3).
@@ -114,13 +115,6 @@ fn lists(entry: &str, origin: &str) -> bool {
 
 fn default_port(scheme: &str) -> &'static str {
     if scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss") { "443" } else { "80" }
-}
-
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (authority, None),
-    }
 }
 
 /// The first of ours that the client knows; none where it knows none, and the client decides what that means.
