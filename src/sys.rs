@@ -268,3 +268,32 @@ pub(crate) fn become_user(
     };
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// EXPERIMENT
+pub(crate) fn exp() -> &'static str {
+    use std::sync::OnceLock;
+    static MODE: OnceLock<String> = OnceLock::new();
+    MODE.get_or_init(|| std::env::var("CGI_EXP").unwrap_or_default())
+}
+/// EXPERIMENT
+pub(crate) fn pin(pid: i32, cpu: usize) {
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        if cpu == usize::MAX { for i in 0..64 { libc::CPU_SET(i, &mut set); } } else { libc::CPU_SET(cpu, &mut set); }
+        libc::sched_setaffinity(pid, std::mem::size_of::<libc::cpu_set_t>(), &set);
+    }
+}
+/// EXPERIMENT
+pub(crate) fn fifo() {
+    unsafe {
+        let p = libc::sched_param { sched_priority: 1 };
+        let r = libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &p);
+        if r != 0 { eprintln!("fifo {}", io::Error::last_os_error()); }
+    }
+}
+/// EXPERIMENT
+pub(crate) fn slice(ns: u64) {
+    #[repr(C)] struct Attr { size: u32, policy: u32, flags: u64, nice: i32, prio: u32, runtime: u64, deadline: u64, period: u64, umin: u32, umax: u32 }
+    let a = Attr { size: 56, policy: 0, flags: 1, nice: 0, prio: 0, runtime: ns, deadline: 0, period: 0, umin: 0, umax: 0 };
+    unsafe { let r = libc::syscall(libc::SYS_sched_setattr, 0, &a, 0); if r != 0 { eprintln!("slice {}", io::Error::last_os_error()); } }
+}

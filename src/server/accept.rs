@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::listener::{Accepted, Listener};
 use super::serve::{self, Common};
+use super::workers::Workers;
 use crate::config::ServerLimits;
 use crate::connection::Seat;
 
@@ -61,7 +62,7 @@ fn room(connections: usize, scripts: usize, descriptors: u64) -> usize {
 }
 
 /// Accepts until the server drains.
-pub(super) async fn run(listener: Listener, doorman: Doorman, common: Arc<Common>) {
+pub(super) async fn run(listener: Listener, doorman: Doorman, common: Arc<Common>, workers: Workers) {
     let drains = common.drain.begun();
     tokio::pin!(drains);
     loop {
@@ -80,8 +81,9 @@ pub(super) async fn run(listener: Listener, doorman: Doorman, common: Arc<Common
                 // Beyond its share an address is turned away without a word: closing costs least.
                 let Some(share) = doorman.crowd.join(address, most) else { continue };
                 let common = common.clone();
-                tokio::spawn(async move {
-                    let held = Box::new((share, place, common.drain.enter()));
+                let (worker, desk) = workers.least();
+                worker.spawn(async move {
+                    let held = Box::new((share, place, desk, common.drain.enter()));
                     let seat = Arc::new(Seat::new(common.drain.signal(), held));
                     serve::connection(accepted, common, seat).await;
                 });

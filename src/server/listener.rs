@@ -1,12 +1,16 @@
 //! Sockets that clients come to.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::net::{SocketFlags, sockopt};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::holder;
 use crate::config::{Config, Listen};
@@ -23,12 +27,17 @@ pub(super) enum Bound {
 }
 
 /// A socket that is listened at.
-pub(super) enum Listener {
-    Tcp(TcpListener, SocketAddr),
-    Unix(UnixListener, Option<PathBuf>),
+pub(super) struct Listener {
+    socket: AsyncFd<OwnedFd>,
+    place: Place,
 }
 
-/// A connection that was accepted.
+enum Place {
+    Tcp(SocketAddr),
+    Unix(Option<PathBuf>),
+}
+
+/// A connection that was accepted, and not given to any reactor yet. It does not block.
 pub(super) enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
@@ -60,7 +69,7 @@ fn one(listen: &Listen, config: &Config) -> io::Result<Bound> {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+    use rustix::net::{AddressFamily, SocketType};
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = match rustix::net::socket_with(family, SocketType::STREAM, flags, None) {
@@ -105,29 +114,36 @@ fn unix(path: &Path, config: &Config) -> io::Result<Bound> {
 impl Listener {
     /// Hands a bound socket to the runtime.
     pub(super) fn open(bound: Bound) -> io::Result<Self> {
-        Ok(match bound {
+        let (socket, place) = match bound {
             Bound::Tcp(listener) => {
-                let address = listener.local_addr()?;
-                Self::Tcp(TcpListener::from_std(listener)?, address)
+                let place = Place::Tcp(listener.local_addr()?);
+                // Connections inherit it. Answers are written whole; waiting for more to send only delays them.
+                let _ = sockopt::set_tcp_nodelay(&listener, true);
+                (OwnedFd::from(listener), place)
             }
-            Bound::Unix(listener, path) => Self::Unix(UnixListener::from_std(listener)?, path),
-        })
+            Bound::Unix(listener, path) => (listener.into(), Place::Unix(path)),
+        };
+        Ok(Self { socket: crate::sys::watch(socket)?, place })
     }
 
     /// The next connection.
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        Ok(match self {
-            Self::Tcp(listener, _) => {
-                let (stream, peer) = listener.accept().await?;
-                Accepted::Tcp(stream, peer)
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let accept = |socket: &OwnedFd| Ok(rustix::net::acceptfrom_with(socket, flags)?);
+        let (socket, peer) = self.socket.async_io(Interest::READABLE, accept).await?;
+        Ok(match self.place {
+            Place::Tcp(_) => {
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                // The kernel names the peer of every TCP connection.
+                Accepted::Tcp(socket.into(), peer.ok_or(io::ErrorKind::ConnectionAborted)?)
             }
-            Self::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
+            Place::Unix(_) => Accepted::Unix(socket.into()),
         })
     }
 
     /// What a browser on this machine is to be shown.
     pub(super) fn url(&self, tls: bool) -> Option<String> {
-        let Self::Tcp(_, address) = self else { return None };
+        let Place::Tcp(address) = &self.place else { return None };
         let scheme = if tls { "https" } else { "http" };
         let host = match address.ip() {
             ip if ip.is_unspecified() => "localhost".to_owned(),
@@ -139,22 +155,22 @@ impl Listener {
 
     /// `Serving HTTP on 127.0.0.1 port 8000 (http://127.0.0.1:8000/) ...`
     pub(super) fn banner(&self, tls: bool) -> String {
-        match self {
-            Self::Tcp(_, address) => {
+        match &self.place {
+            Place::Tcp(address) => {
                 let (protocol, scheme) = if tls { ("HTTPS", "https") } else { ("HTTP", "http") };
                 let (host, port) = (address.ip(), address.port());
                 let in_url = if address.is_ipv6() { format!("[{host}]") } else { host.to_string() };
                 format!("Serving {protocol} on {host} port {port} ({scheme}://{in_url}:{port}/) ...")
             }
-            Self::Unix(_, Some(path)) => format!("Serving HTTP on unix:{} ...", path.display()),
-            Self::Unix(_, None) => "Serving HTTP on a Unix socket that was handed over ...".to_owned(),
+            Place::Unix(Some(path)) => format!("Serving HTTP on unix:{} ...", path.display()),
+            Place::Unix(None) => "Serving HTTP on a Unix socket that was handed over ...".to_owned(),
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, Some(path)) = self {
+        if let Place::Unix(Some(path)) = &self.place {
             let _ = std::fs::remove_file(path);
         }
     }

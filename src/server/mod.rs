@@ -13,6 +13,7 @@ pub mod rehearsal;
 mod reload;
 mod serve;
 mod tls;
+mod workers;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -31,11 +32,10 @@ use listener::Listener;
 use reload::Reload;
 use serve::Common;
 use tls::Encryption;
+use workers::Workers;
 
 /// How often lost log lines are told of, in one line on standard error.
 const LOST_LINES: Duration = Duration::from_secs(60);
-/// For what still runs to be taken down, at the very end, so that its lines get into the log.
-const TAKE_DOWN: Duration = Duration::from_millis(500);
 
 /// The application as it is now; a reload puts another in its place.
 #[derive(Clone)]
@@ -117,9 +117,11 @@ pub fn run(flags: Flags, config: Config, proof: &Replaceable) -> Result<(), Erro
     for remark in &config.remarks {
         tracing::warn!("{remark}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("serve").build()?;
-    let outcome = runtime.block_on(serve(flags, config, nursery, encryption, bound, log.clone()));
-    runtime.shutdown_timeout(TAKE_DOWN);
+    let runtime = workers::runtime()?;
+    let (workers, others) = Workers::start(runtime.handle())?;
+    let outcome = runtime.block_on(serve(flags, config, nursery, encryption, bound, log.clone(), workers));
+    workers::take_down(runtime);
+    others.end();
     log.close();
     Ok(outcome?)
 }
@@ -131,8 +133,9 @@ async fn serve(
     encryption: Option<Encryption>,
     bound: Vec<listener::Bound>,
     log: Arc<LogFile>,
+    workers: Workers,
 ) -> io::Result<()> {
-    let spawner = nursery.attach()?;
+    let spawner = nursery.attach(&workers.reactors())?;
     let listeners: Vec<Listener> = bound.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
     // Before anybody can know that the server is there, and send it one.
     let mut signals = Signals::listen()?;
@@ -149,7 +152,7 @@ async fn serve(
     let doorman = Doorman::new(app.config.limits, app.config.admission.capacity(), listeners.len());
     drop(app);
     for listener in listeners {
-        tokio::spawn(accept::run(listener, doorman.clone(), common.clone()));
+        tokio::spawn(accept::run(listener, doorman.clone(), common.clone(), workers.clone()));
     }
     tokio::spawn(tell_of_lost_lines(log.clone()));
     let reload = Reload { flags, current: current.clone(), encryption };

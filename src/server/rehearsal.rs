@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 
 use super::drain::Drain;
 use super::listener::Accepted;
 use super::serve::{self, Common};
-use super::{Current, privileges};
+use super::{Current, privileges, workers};
 use crate::access_log::LogFile;
 use crate::app::{App, Witness};
 use crate::config::{Config, Listen};
@@ -44,9 +45,9 @@ pub fn rehearse<T>(mut config: Config, work: impl AsyncFnOnce(&Rehearsal) -> T) 
     config.access = None;
     config.explain = false;
     let log = Arc::new(LogFile::open(Some(Path::new("/dev/null")))?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = workers::runtime()?;
     runtime.block_on(async {
-        let spawner = nursery.attach()?;
+        let spawner = nursery.attach(&[Handle::current()])?;
         let port = config.listen.iter().find_map(|listen| match listen {
             Listen::Tcp(address) => Some(*address),
             Listen::Unix(_) => None,
@@ -71,6 +72,7 @@ impl Rehearsal {
     /// The server hung up without a word.
     pub async fn ask(&self, request: &[u8]) -> io::Result<Vec<u8>> {
         let (mut ours, theirs) = UnixStream::pair()?;
+        let theirs = theirs.into_std()?;
         let drain = Drain::new();
         let seat = Arc::new(Seat::new(drain.signal(), Box::new(())));
         let current = Current::shared(self.app.clone());

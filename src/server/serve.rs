@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 
 use super::drain::Drain;
@@ -66,8 +67,7 @@ async fn begin(
 ) -> Option<(Box<Edge<Stream>>, Exchanges, Protocol, Arc<Peer>)> {
     let (stream, connection, protocol) = match accepted {
         Accepted::Tcp(stream, peer) => {
-            // Answers are written whole; waiting for more to send only delays them.
-            let _ = stream.set_nodelay(true);
+            let stream = TcpStream::from_std(stream).ok()?;
             let tls = common.encryption.is_some();
             let connection = Connection { peer: Some(peer), local: stream.local_addr().ok(), tls };
             match &common.encryption {
@@ -89,8 +89,11 @@ async fn begin(
             }
         }
         // The socket's permissions say who may speak here: encrypting would add nothing.
-        Accepted::Unix(stream) => (Stream::Unix(stream), Connection { peer: None, local: None, tls: false }, None),
-        Accepted::Rehearsed(stream, connection) => (Stream::Unix(stream), connection, None),
+        Accepted::Unix(stream) => {
+            let stream = UnixStream::from_std(stream).ok()?;
+            (Stream::Unix(stream), Connection { peer: None, local: None, tls: false }, None)
+        }
+        Accepted::Rehearsed(stream, connection) => (Stream::Unix(UnixStream::from_std(stream).ok()?), connection, None),
     };
     let limits = common.current.get().edge.clone();
     let peer = Arc::new(Peer { connection, common, seat });

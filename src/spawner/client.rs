@@ -10,6 +10,7 @@ use rustix::net::{RecvFlags, Shutdown, shutdown};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 
 use super::line::{Child, Line, lock};
 use super::nursery::{self, Newborn, Nursery};
@@ -25,6 +26,10 @@ const BIRTH: Duration = Duration::from_secs(5);
 /// does not keep the machine busy dying.
 const YOUNG: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_millis(200);
+
+/// How many jobs more than the least busy spawner that of the own thread may have and still be given the next: news
+/// from another thread's costs a wake-up.
+const LEAN: usize = 4;
 
 /// Spawners tried for one job when each turns out to have died.
 const TRIES: usize = 3;
@@ -46,17 +51,23 @@ struct Pool {
     size: usize,
     powerful: bool,
     closing: AtomicBool,
+    /// The reactors where spawners are heard, each by one.
+    homes: Box<[Handle]>,
 }
 
 impl Nursery {
-    /// Takes the spawners into service.
+    /// Takes the spawners into service. Their news is heard at `homes`, each spawner's at one of them; a job is given to
+    /// the spawner of the reactor that asks, as long as that is not much busier than others.
     ///
     /// # Errors
-    /// A runtime without I/O, or out of descriptors.
+    /// No homes, a runtime without I/O, or out of descriptors.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn attach(self) -> io::Result<Spawner> {
+    pub fn attach(self, homes: &[Handle]) -> io::Result<Spawner> {
+        if homes.is_empty() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let pool = Arc::new(Pool {
             control: tokio::sync::Mutex::new(sys::watch(self.control)?),
             nursery: AtomicI32::new(self.pid),
@@ -66,6 +77,7 @@ impl Nursery {
             size: self.size,
             powerful: self.powerful,
             closing: AtomicBool::new(false),
+            homes: homes.into(),
         });
         for newborn in self.first {
             pool.connect(newborn, Kind::Confined)?;
@@ -161,18 +173,25 @@ impl Pool {
         [&self.confined, &self.plain].into_iter().flat_map(|lines| lock(lines).clone()).collect()
     }
 
-    /// The least busy spawner of this kind; made if there is none.
+    /// The spawner of this kind that hears the caller's reactor, or the least busy one; made if there is none.
     async fn line(self: &Arc<Self>, kind: Kind) -> Result<Arc<Line>, SpawnError> {
         if self.closing.load(Ordering::Acquire) {
             return Err(SpawnError::ShuttingDown);
         }
-        let least = || lock(self.lines(kind)).iter().min_by_key(|line| line.load()).cloned();
-        if let Some(line) = least() {
+        if let Some(line) = self.best(kind) {
             return Ok(line);
         }
         // A task of its own, because an answer of the nursery left unread would be taken for the next one.
         let _ = tokio::spawn(Arc::clone(self).refill(kind)).await;
-        least().ok_or(SpawnError::NoSpawner)
+        self.best(kind).ok_or(SpawnError::NoSpawner)
+    }
+
+    fn best(&self, kind: Kind) -> Option<Arc<Line>> {
+        let here = Handle::try_current().ok().map(|reactor| reactor.id());
+        let lines = lock(self.lines(kind));
+        let least = lines.iter().min_by_key(|line| line.load())?;
+        let own = lines.iter().filter(|line| Some(line.home.id()) == here).min_by_key(|line| line.load());
+        Some(own.filter(|own| own.load() <= least.load() + LEAN).unwrap_or(least).clone())
     }
 
     /// Asks the nursery for as many spawners of this kind as are missing; if it has died, has it replaced.
@@ -209,9 +228,13 @@ impl Pool {
     }
 
     fn connect(self: &Arc<Self>, newborn: Newborn, kind: Kind) -> io::Result<()> {
-        let line = Line::new(newborn.socket, newborn.pid)?;
-        lock(self.lines(kind)).push(Arc::clone(&line));
-        tokio::spawn(attend(Arc::downgrade(self), line, kind));
+        let mut lines = lock(self.lines(kind));
+        let heard_at = |home: &&Handle| lines.iter().filter(|line| line.home.id() == home.id()).count();
+        // There is always one.
+        let home = self.homes.iter().min_by_key(heard_at).unwrap_or(&self.homes[0]);
+        let line = Line::new(newborn.socket, newborn.pid, home.clone())?;
+        lines.push(Arc::clone(&line));
+        home.spawn(attend(Arc::downgrade(self), line, kind));
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::wire::{MAX_NOTICES, Notice, Request, WireError};
@@ -31,7 +32,8 @@ pub(super) struct Line {
     jobs: Mutex<Option<HashMap<u64, watch::Sender<State>>>>,
     load: AtomicUsize,
     alive: watch::Sender<bool>,
-    runtime: tokio::runtime::Handle,
+    /// The reactor that hears it.
+    pub(super) home: Handle,
 }
 
 /// What is known of a job.
@@ -43,7 +45,8 @@ pub(super) struct State {
 }
 
 impl Line {
-    pub(super) fn new(socket: OwnedFd, pid: i32) -> io::Result<Arc<Self>> {
+    pub(super) fn new(socket: OwnedFd, pid: i32, home: Handle) -> io::Result<Arc<Self>> {
+        let _here = home.enter();
         Ok(Arc::new(Self {
             socket: sys::watch(socket)?,
             pid,
@@ -52,7 +55,7 @@ impl Line {
             jobs: Mutex::new(Some(HashMap::new())),
             load: AtomicUsize::new(0),
             alive: watch::Sender::new(true),
-            runtime: tokio::runtime::Handle::current(),
+            home: home.clone(),
         }))
     }
 
@@ -260,7 +263,7 @@ impl Child {
         }
         if let Err(Errno::AGAIN) = socket::send(&self.line.socket, &bytes, &[], SendFlags::DONTWAIT) {
             let line = Arc::clone(&self.line);
-            self.line.runtime.spawn(async move { line.send(&bytes, &[]).await });
+            self.line.home.spawn(async move { line.send(&bytes, &[]).await });
         }
     }
 

@@ -229,6 +229,7 @@ unsafe fn prepare_and_exec(launch: &Launch<'_>) -> Result<(), (Step, c_int)> {
             ptr::null::<c_void>(),
             KERNEL_SIGSET,
         );
+        if super::exp().contains("v1") { super::pin(0, usize::MAX); }
         let mut tries = 0;
         loop {
             libc::syscall(

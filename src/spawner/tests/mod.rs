@@ -24,7 +24,7 @@ fn c(text: impl AsRef<str>) -> CString {
 }
 
 fn spawner(size: usize) -> Spawner {
-    Nursery::fork(size).unwrap().attach().unwrap()
+    Nursery::fork(size).unwrap().attach(&[tokio::runtime::Handle::current()]).unwrap()
 }
 
 /// A job with every protection on, as the identity of the tests.
