@@ -1,6 +1,7 @@
 //! Everything a request may touch. Built once; a reload builds another.
 
 use std::io;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::access_log::LogFile;
 use crate::builtin::ProcessCount;
 use crate::config::Config;
+use crate::connection::RequestId;
 use crate::edge;
 use crate::explain::Evidence;
 use crate::files;
@@ -110,11 +112,6 @@ impl App {
         Self { started: old.started, ids: old.ids.clone(), hubs: old.hubs.clone(), live, metrics, ..new }
     }
 
-    /// An id that no other request of this or another run has.
-    pub fn request_id(&self) -> String {
-        self.ids.next()
-    }
-
     /// Makes the state folder, for the scripts' user alone.
     ///
     /// # Errors
@@ -146,26 +143,69 @@ fn edge_limits(config: &Config) -> edge::Limits {
     }
 }
 
-/// Request ids: the second of the start and a counter, short enough to be read out over a telephone.
+/// Request ids. Connections take them by the block, so that requests do not meet here.
 struct RequestIds {
-    run: String,
+    run: u64,
     next: AtomicU64,
 }
 
 impl RequestIds {
     fn new() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let run = since.as_secs() ^ u64::from(std::process::id()) << 40;
-        Self { run: format!("{run:x}-"), next: AtomicU64::new(1) }
+        Self { run: since.as_secs() ^ u64::from(std::process::id()) << 40, next: AtomicU64::new(1) }
     }
+}
 
-    fn next(&self) -> String {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut id = String::with_capacity(self.run.len() + 16);
-        id.push_str(&self.run);
-        // By hand: this is on the way of every request.
-        let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
-        id.extend((0..digits).rev().filter_map(|at| char::from_digit((number >> (4 * at) & 15) as u32, 16)));
-        id
+/// Ids that one connection's requests may take.
+#[derive(Debug, Default)]
+pub struct IdBlock {
+    run: u64,
+    next: u64,
+    end: u64,
+}
+
+/// Ids in a block: as many requests as most connections have at most.
+const BLOCK: u64 = 16;
+
+impl IdBlock {
+    /// The next one; from another block of `app` where this is used up.
+    pub fn next(&mut self, app: &App) -> RequestId {
+        if self.next == self.end {
+            let first = app.ids.next.fetch_add(BLOCK, Ordering::Relaxed);
+            *self = Self { run: app.ids.run, next: first, end: first + BLOCK };
+        }
+        self.next += 1;
+        RequestId::new(self.run, self.next - 1)
+    }
+}
+
+/// The application as one connection holds it: requests count their references here, and not where all threads do.
+#[derive(Clone)]
+pub struct Lease(Arc<Arc<App>>);
+
+impl Lease {
+    /// Of `app`.
+    pub fn new(app: Arc<App>) -> Self {
+        Self(Arc::new(app))
+    }
+}
+
+impl Deref for Lease {
+    type Target = Arc<App>;
+
+    fn deref(&self) -> &Arc<App> {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_short_and_never_twice() {
+        assert_eq!(&*RequestId::new(0x6a0, 31), "6a0-1f");
+        let ids = RequestIds::new();
+        assert_ne!(ids.next.fetch_add(BLOCK, Ordering::Relaxed), ids.next.load(Ordering::Relaxed));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -55,6 +57,30 @@ impl Seat {
     }
 }
 
+/// The name of a request in logs and error pages: which run of the server, and which number. Short enough to be read
+/// out over a telephone, and written only where somebody wants to read it.
+#[derive(Debug, Default)]
+pub struct RequestId {
+    run: u64,
+    number: u64,
+    text: OnceLock<String>,
+}
+
+impl RequestId {
+    /// The request of this number in this run.
+    pub const fn new(run: u64, number: u64) -> Self {
+        Self { run, number, text: OnceLock::new() }
+    }
+}
+
+impl Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.text.get_or_init(|| format!("{:x}-{:x}", self.run, self.number))
+    }
+}
+
 /// A request on its way through the stations.
 pub struct Arrival {
     /// Method, version, fields.
@@ -70,7 +96,7 @@ pub struct Arrival {
     /// The exchange on an HTTP/1 connection.
     pub exchange: Option<Exchange>,
     /// The request's id.
-    pub id: String,
+    pub id: RequestId,
 }
 
 impl Arrival {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HeaderName, SERVER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use crate::app::App;
+use crate::app::{App, Lease};
 use crate::body::Body;
 use crate::builtin;
 use crate::compat;
@@ -27,7 +27,7 @@ use crate::websocket;
 const HOPS: usize = 10;
 
 /// Answers one request.
-pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failure>) -> Response<Body> {
+pub async fn answer(app: &Lease, mut arrival: Arrival, refused: Option<Failure>) -> Response<Body> {
     let method = arrival.parts.method.clone();
     let mut ticket = ticket(app, &arrival, refused.is_some());
     let outcome = match refused {
@@ -44,14 +44,12 @@ pub async fn answer(app: &Arc<App>, mut arrival: Arrival, refused: Option<Failur
     dress(app, &mut response);
     let (parts, body) = response.into_parts();
     ticket.answered(parts.status.as_u16(), body.length(), &method);
-    if let Some(exchange) = arrival.exchange {
-        ticket.hold(Box::new(exchange));
-    }
+    ticket.hold(arrival.exchange);
     let body = if method == Method::HEAD { Body::empty() } else { body };
     Response::from_parts(parts, body.watched(ticket))
 }
 
-fn ticket(app: &Arc<App>, arrival: &Arrival, refused: bool) -> Ticket {
+fn ticket(app: &Lease, arrival: &Arrival, refused: bool) -> Ticket {
     let Arrival { parts, target, id, .. } = arrival;
     Ticket::new(app.clone(), arrival.connection.peer, parts, target, refused, id)
 }
@@ -281,7 +279,7 @@ async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: 
     let story = story(app, failure, told).await;
     let because = story.as_ref().and_then(|story| story.line());
     let (cause, words) = because.as_ref().map_or((failure.slug(), ""), |(cause, line)| (*cause, line.as_str()));
-    let (id, slug, client) = (&arrival.id, failure.slug(), arrival.connection.client());
+    let (id, slug, client) = (&*arrival.id, failure.slug(), arrival.connection.client());
     match failure.kind.row().1 {
         Blame::Client if told && story.is_some() => {
             tracing::info!(id, slug, cause, client, "{}: {words}", failure.cause);
@@ -339,11 +337,7 @@ fn python_message(failure: &Failure, message: &str) -> String {
 /// The fields that every answer carries.
 fn dress(app: &App, response: &mut Response<Body>) {
     let headers = response.headers_mut();
-    if !headers.contains_key(SERVER)
-        && let Ok(software) = HeaderValue::from_str(&app.config.software)
-    {
-        headers.insert(SERVER, software);
-    }
+    headers.entry(SERVER).or_insert(HeaderValue::from_static(app.config.software));
     for (name, value) in &app.config.headers {
         let name: &HeaderName = name;
         headers.append(name.clone(), value.clone());

@@ -285,7 +285,7 @@ pub fn call(
     permit: gateway::Permit,
 ) -> Result<Call, Failure> {
     let context = Arc::new(gateway::Context::new(
-        arrival.id.clone(),
+        arrival.id.to_string(),
         String::from_utf8_lossy(&path.as_bytes()[..script.name_length]).into_owned(),
         arrival.connection.client(),
     ));
@@ -330,7 +330,7 @@ fn told(
             _ => "HTTP/1.1",
         },
         server_name: &server_name,
-        software: &app.config.software,
+        software: app.config.software,
         peer: arrival.connection.peer,
         local: arrival.connection.local,
         https: arrival.connection.tls,
@@ -381,7 +381,7 @@ async fn reply(
 ) -> Result<Outcome, Failure> {
     let Answer { head, output } = answer;
     for remark in &head.remarks {
-        tracing::warn!(id = arrival.id, "{remark}");
+        tracing::warn!(id = &*arrival.id, "{remark}");
     }
     if settings.local_redirect
         && let Some(target) = head.local_redirect()

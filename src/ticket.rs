@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,15 +11,16 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Version};
 
 use crate::access_log::{Format, Record};
-use crate::app::App;
+use crate::app::Lease;
 use crate::body::Watcher;
+use crate::edge::Exchange;
 
 /// The status in the log for a client that left before its answer was complete (nginx's number).
 const CLIENT_LEFT: u16 = 499;
 
 /// What is known of a request while it is answered.
 pub struct Ticket {
-    app: Arc<App>,
+    app: Lease,
     client: Option<SocketAddr>,
     line: Line,
     started: Instant,
@@ -34,8 +34,8 @@ pub struct Ticket {
     /// How many octets there will be; a body of known length is not polled again behind its last octet.
     expected: Option<u64>,
     complete: bool,
-    /// Whatever lasts as long as the request does.
-    _held: Option<Box<dyn Send>>,
+    /// The exchange lasts as long as the request does.
+    _exchange: Option<Exchange>,
 }
 
 /// The request line as sent.
@@ -66,7 +66,7 @@ impl Line {
 impl Ticket {
     /// For a request that has just arrived. `target` is its target as sent, or all of its line if that was `refused`.
     pub fn new(
-        app: Arc<App>,
+        app: Lease,
         client: Option<SocketAddr>,
         parts: &Parts,
         target: &Bytes,
@@ -94,7 +94,7 @@ impl Ticket {
             octets: 0,
             expected: None,
             complete: false,
-            _held: None,
+            _exchange: None,
             app,
         }
     }
@@ -117,9 +117,9 @@ impl Ticket {
         self.complete = no_body;
     }
 
-    /// Keeps `thing` until the request is over.
-    pub fn hold(&mut self, thing: Box<dyn Send>) {
-        self._held = Some(thing);
+    /// Keeps the exchange until the request is over.
+    pub fn hold(&mut self, exchange: Option<Exchange>) {
+        self._exchange = exchange;
     }
 }
 

@@ -81,7 +81,7 @@ pub struct Config {
     /// Host names this server answers for; empty: any.
     pub hosts: Vec<String>,
     /// The `Server` field and SERVER_SOFTWARE.
-    pub software: String,
+    pub software: &'static str,
     /// Fields on every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Every answer closes its connection and says HTTP/1.0.

@@ -102,7 +102,7 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
 }
 
 async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Peer) -> Response<Body> {
-    let app = peer.common.current.get();
+    let (app, id) = peer.meet();
     let (parts, body) = request.into_parts();
     let mut other_form = None;
     let (target, refused) = match incoming.target {
@@ -112,7 +112,6 @@ async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Pee
         }
         Err(refusal) => (refusal.line, Some(refused(refusal.reason))),
     };
-    let id = app.request_id();
     let (connection, exchange) = (peer.connection, Some(incoming.exchange));
     let arrival = Arrival { parts, body: Some(Source::new(body)), target, other_form, connection, exchange, id };
     dispatch::answer(&app, arrival, refused).await

@@ -89,7 +89,7 @@ async fn idle(mut open: watch::Receiver<usize>, keep_alive: Duration, make_room:
 }
 
 async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
-    let app = peer.common.current.get();
+    let (app, id) = peer.meet();
     let (mut parts, body) = request.into_parts();
     debug_assert_eq!(parts.version, Version::HTTP_2);
     let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -99,7 +99,6 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     if let Some(authority) = parts.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok()) {
         parts.headers.insert(HOST, authority);
     }
-    let id = app.request_id();
     let connection = peer.connection;
     // The edge keeps this time on HTTP/1, but cannot see into HTTP/2.
     let edge::Limits { body_idle: idle, body_rate_after: before_rate, body_rate: rate, .. } = *app.edge;

@@ -17,6 +17,7 @@ mod workers;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -39,23 +40,35 @@ const LOST_LINES: Duration = Duration::from_secs(60);
 
 /// The application as it is now; a reload puts another in its place.
 #[derive(Clone)]
-pub(crate) struct Current(Arc<RwLock<Arc<App>>>);
+pub(crate) struct Current(Arc<Reloaded>);
+
+struct Reloaded {
+    app: RwLock<Arc<App>>,
+    /// How often, so that a connection need not ask for the application itself at every request.
+    times: AtomicU64,
+}
 
 impl Current {
     fn new(app: App) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(app))))
+        Self::shared(Arc::new(app))
     }
 
     fn shared(app: Arc<App>) -> Self {
-        Self(Arc::new(RwLock::new(app)))
+        Self(Arc::new(Reloaded { app: RwLock::new(app), times: AtomicU64::new(0) }))
     }
 
     pub(crate) fn get(&self) -> Arc<App> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.app.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often there was another.
+    fn times(&self) -> u64 {
+        self.0.times.load(Ordering::Acquire)
     }
 
     fn set(&self, app: App) {
-        let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), Arc::new(app));
+        let old = std::mem::replace(&mut *self.0.app.write().unwrap_or_else(PoisonError::into_inner), Arc::new(app));
+        self.0.times.fetch_add(1, Ordering::Release);
         drop(old); // outside the lock, for it may be the last that knew a large cache
     }
 }

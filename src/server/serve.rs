@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -16,8 +16,9 @@ use super::drain::Drain;
 use super::listener::Accepted;
 use super::tls::Encryption;
 use super::{Current, http1, http2};
+use crate::app::{IdBlock, Lease};
 use crate::body::Body;
-use crate::connection::{Connection, Seat};
+use crate::connection::{Connection, RequestId, Seat};
 use crate::edge::{Edge, Exchanges, Protocol, Reason};
 use crate::failure::{Failure, Kind};
 use crate::reply::{self, Voice};
@@ -39,6 +40,37 @@ pub(super) struct Peer {
     pub(super) common: Arc<Common>,
     /// Goes with whoever takes the connection over.
     pub(super) seat: Arc<Seat>,
+    known: Mutex<Known>,
+}
+
+/// What a connection knows of the application, until there is another.
+struct Known {
+    lease: Lease,
+    /// Of [`Current::times`], when the lease was taken.
+    times: u64,
+    ids: IdBlock,
+}
+
+impl Peer {
+    fn new(connection: Connection, common: Arc<Common>, seat: Arc<Seat>) -> Self {
+        // First the number: should there be another application between the two, it is asked for again.
+        let times = common.current.times();
+        let lease = Lease::new(common.current.get());
+        let known = Mutex::new(Known { lease, times, ids: IdBlock::default() });
+        Self { connection, common, seat, known }
+    }
+
+    /// The application as it is now, and an id for the request that has come.
+    pub(super) fn meet(&self) -> (Lease, RequestId) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = self.common.current.times();
+        if known.times != times {
+            known.times = times;
+            known.lease = Lease::new(self.common.current.get());
+        }
+        let Known { lease, ids, .. } = &mut *known;
+        (lease.clone(), ids.next(lease))
+    }
 }
 
 /// Gives a request that may take its connection over the connection's seat.
@@ -96,7 +128,7 @@ async fn begin(
         Accepted::Rehearsed(stream, connection) => (Stream::Unix(UnixStream::from_std(stream).ok()?), connection, None),
     };
     let limits = common.current.get().edge.clone();
-    let peer = Arc::new(Peer { connection, common, seat });
+    let peer = Arc::new(Peer::new(connection, common, seat));
     let (edge, exchanges) = Edge::new(stream, limits);
     // In a box, for hyper and the task hand it to and fro.
     let mut edge = Box::new(edge);

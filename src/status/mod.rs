@@ -12,7 +12,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, L
 use http::{HeaderValue, Method, Response, StatusCode};
 use subtle::ConstantTimeEq;
 
-use crate::app::App;
+use crate::app::{App, IdBlock};
 use crate::body::Body;
 use crate::connection::{Arrival, query_of};
 use crate::failure::{Failure, Kind};
@@ -110,7 +110,7 @@ pub fn answer(app: &Arc<App>, arrival: &Arrival, target: &[u8], page: Page) -> R
     match page {
         Page::Live => {
             reads(method)?;
-            let nonce = app.request_id();
+            let nonce = IdBlock::default().next(app).to_string();
             let policy = format!(
                 "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'; \
                  form-action 'self'; frame-ancestors 'none'"

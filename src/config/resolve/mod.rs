@@ -192,7 +192,7 @@ impl Resolver<'_> {
             socket_mode: self.written.socket_mode.map_or(SOCKET_MODE, |mode| (mode & 0o777) as u32),
             server_name: self.written.server_name.clone(),
             hosts: self.written.hosts.clone().unwrap_or_default(),
-            software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")).to_owned(),
+            software: concat!("cgiserve/", env!("CARGO_PKG_VERSION")),
             headers: self.headers("command line", "-H", &self.flags.headers.clone()),
             http10: self.flags.http10.unwrap_or(python),
             status,
