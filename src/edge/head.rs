@@ -147,6 +147,7 @@ struct Known {
     lengths: usize,
     encoding: Option<Span>,
     encodings: usize,
+    types: usize,
     bad_expect: bool,
 }
 
@@ -319,6 +320,14 @@ fn read_field(bytes: &[u8], from: usize, limits: &Limits, known: &mut Known) -> 
         }
         6 if name.eq_ignore_ascii_case(b"expect") => {
             known.bad_expect |= !value().of(bytes).eq_ignore_ascii_case(b"100-continue");
+        }
+        // RFC 9110 section 8.3: of two, one reader takes the first, another the last; a filter in front and the script
+        // behind it would see different bodies.
+        12 if name.eq_ignore_ascii_case(b"content-type") => {
+            known.types += 1;
+            if known.types > 1 {
+                return Err(refusal::TWO_TYPES.into());
+            }
         }
         14 if name.eq_ignore_ascii_case(b"content-length") => {
             known.lengths += 1;

@@ -37,11 +37,16 @@ fn a_host_is_needed_once_and_well_formed() {
         "Host: ..\r\n",
         "Host: [::1\r\n",
         "Host:\r\n",
+        "Host: -oProxyCommand=x\r\n",
+        "Host: -a.b\r\n",
+        "Host: 127.1\r\n",
+        "Host: 2130706433\r\n",
+        "Host: 127.0.0.256\r\n",
     ] {
         refused(&server, &format!("GET / HTTP/1.1\r\n{fields}\r\n"), 400);
     }
     server.ask("GET / HTTP/1.0\r\n\r\n").expect(200);
-    for host in ["localhost", "localhost:1", "[::1]:8000", "a.b.c.", "xn--a", "a_b"] {
+    for host in ["localhost", "localhost:1", "127.0.0.1", "[::1]:8000", "a.b.c.", "xn--a", "a_b", "3com.example"] {
         server.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).expect(200);
     }
 }
@@ -90,6 +95,16 @@ fn a_body_has_one_length() {
         let response = client.response();
         assert!(matches!(response.status(), 400 | 501), "{fields:?}: {response:?}");
         client.assert_closed();
+    }
+    assert!(!server.tree.has_note("ran"));
+}
+
+#[test]
+fn a_body_has_one_type() {
+    let server = server();
+    for second in ["text/plain", "application/json", ""] {
+        let fields = format!("Content-Type: text/plain\r\nContent-Length: 0\r\ncontent-TYPE: {second}\r\n");
+        refused(&server, &format!("POST /cgi-bin/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"), 400);
     }
     assert!(!server.tree.has_note("ran"));
 }
