@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-pub use source::{Patience, Source};
+pub use source::{Patience, Rest, Source};
 
 /// A stream of octets that somebody else makes: a file, a script's output.
 ///

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context as Wakers, Poll};
 use std::time::Duration;
 
@@ -14,9 +15,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// The body of a request, as hyper hands it over.
 #[derive(Debug)]
 pub struct Source<B = Incoming> {
-    body: B,
+    /// There until it is dropped.
+    body: Option<B>,
     pace: Option<Box<Pace>>,
+    rest: Weak<Mutex<Option<B>>>,
 }
+
+/// Gets a body that was dropped, to see to its end.
+#[derive(Debug)]
+pub struct Rest<B = Incoming>(Arc<Mutex<Option<B>>>);
 
 /// The least that is expected of a client while somebody waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +49,35 @@ struct Pace {
 impl<B> Source<B> {
     /// A body that somebody else keeps the time of, as the edge does on HTTP/1.
     pub fn new(body: B) -> Self {
-        Self { body, pace: None }
+        Self { body: Some(body), pace: None, rest: Weak::new() }
     }
 
     /// A body that breaks off when the client is too slow.
     pub fn paced(body: B, patience: Patience) -> Self {
         let pace = Pace { patience, octets: 0, waited: Duration::ZERO, since: None, alarm: None };
-        Self { body, pace: Some(Box::new(pace)) }
+        Self { body: Some(body), pace: Some(Box::new(pace)), rest: Weak::new() }
+    }
+
+    /// Where the body will be once nobody reads it any more.
+    pub fn rest(&mut self) -> Rest<B> {
+        let rest = Rest(Arc::default());
+        self.rest = Arc::downgrade(&rest.0);
+        rest
+    }
+}
+
+impl<B> Drop for Source<B> {
+    fn drop(&mut self) {
+        if let Some(rest) = self.rest.upgrade() {
+            *rest.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        }
+    }
+}
+
+impl<B> Rest<B> {
+    /// The body, unless somebody still reads it.
+    pub fn take(self) -> Option<B> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -83,7 +112,8 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, wakers: &mut Wakers<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        match (Pin::new(&mut this.body).poll_frame(wakers), &mut this.pace) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        match (Pin::new(body).poll_frame(wakers), &mut this.pace) {
             (Poll::Ready(next), pace) => {
                 if let Some(pace) = pace {
                     let octets = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref().map(Bytes::len));
@@ -99,11 +129,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, http_body::Body::size_hint)
     }
 }
 
@@ -158,6 +188,17 @@ mod tests {
         }
         let endless = time_to_fail(Source::new(Drip(Duration::from_secs(1), None)));
         assert!(tokio::time::timeout(Duration::from_secs(3600), endless).await.is_err(), "not ours to time");
+    }
+
+    #[test]
+    fn a_body_that_nobody_wants_can_be_had() {
+        let mut body = Source::new(1);
+        let rest = body.rest();
+        drop(body);
+        assert_eq!(rest.take(), Some(1));
+        let mut body = Source::new(1);
+        assert_eq!(body.rest().take(), None, "somebody reads it");
+        drop(body);
     }
 
     #[tokio::test(start_paused = true)]

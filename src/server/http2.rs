@@ -8,19 +8,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderValue, Request, Response, Version};
-use http_body::{Frame, SizeHint};
+use http::header::{CONTENT_TYPE, EXPECT, HOST};
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::serve::{Peer, guarded, refused, seated};
-use crate::body::{Body, Patience, Source};
+use crate::body::{Body, Patience, Rest, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge};
@@ -37,6 +38,12 @@ const FIELDS: usize = 100;
 const PING: Duration = Duration::from_secs(20);
 /// … and has so long to say so.
 const PONG: Duration = Duration::from_secs(20);
+
+/// How long an answer that was made without the request's body waits for its end, and for how many octets. Sent
+/// earlier, it closes a stream on which frames are under way that nobody would check any more, and has to be followed by
+/// a reset, for which some clients throw the answer away (RFC 9113 §8.1 forbids it).
+const REST_TIME: Duration = Duration::from_millis(100);
+const REST_OCTETS: usize = 64 * 1024;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
@@ -71,7 +78,7 @@ pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
         () = idle(open, limits.keep_alive, &peer.common.make_room) => serving.as_mut().graceful_shutdown(),
     }
     // Nothing is being answered any more, but the client may not have taken the last octets yet.
-    let _ = tokio::time::timeout(limits.write, serving).await;
+    let _ = timeout(limits.write, serving).await;
 }
 
 /// Resolves when no stream has been open for `keep_alive`, or somebody else needs the room.
@@ -103,9 +110,28 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     let connection = peer.connection;
     // The edge keeps this time on HTTP/1, but cannot see into HTTP/2.
     let edge::Limits { body_idle: idle, body_rate_after: before_rate, body_rate: rate, .. } = *app.edge;
-    let body = Source::paced(body, Patience { idle, before_rate, rate });
+    // Who has to be told first that the body is wanted, sends nothing in this time; a tunnel has no body.
+    let comes = !body.is_end_stream() && !parts.headers.contains_key(EXPECT) && parts.method != Method::CONNECT;
+    let mut body = Source::paced(body, Patience { idle, before_rate, rate });
+    let rest = comes.then(|| body.rest());
     let arrival = Arrival { parts, body: Some(body), target, other_form: None, connection, exchange: None, id };
-    dispatch::answer(&app, arrival, refused).await
+    let response = dispatch::answer(&app, arrival, refused).await;
+    if let Some(rest) = rest.and_then(Rest::take) {
+        let _ = Box::pin(timeout(REST_TIME, discard(rest))).await;
+    }
+    response
+}
+
+/// Reads the rest of a body, within [`REST_OCTETS`].
+async fn discard(mut body: Incoming) {
+    let mut left = REST_OCTETS;
+    while let Some(Ok(frame)) = body.frame().await {
+        let octets = frame.data_ref().map_or(0, Bytes::len);
+        if octets > left {
+            return;
+        }
+        left -= octets;
+    }
 }
 
 /// What the edge does for HTTP/1. Malformed fields and those of connections (Connection, Transfer-Encoding, TE …) do
@@ -116,12 +142,15 @@ fn fault(parts: &http::request::Parts) -> Option<Failure> {
     if let Err(reason) = edge::check_authority(authority, hosts) {
         return Some(refused(reason));
     }
+    if parts.headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Some(Failure::new(Kind::BadRequest, "two Content-Type fields"));
+    }
     if parts.headers.len() > FIELDS {
         return Some(Failure::new(Kind::HeadTooLarge, format!("more than {FIELDS} fields")));
     }
     match parts.uri.path_and_query().map_or("", |path| path.as_str()) {
-        "*" if parts.method == http::Method::OPTIONS => None,
-        "" if parts.method == http::Method::CONNECT => None,
+        "*" if parts.method == Method::OPTIONS => None,
+        "" if parts.method == Method::CONNECT => None,
         path if path.starts_with('/') => None,
         _ => Some(Failure::new(Kind::BadRequest, ":path does not begin with a slash")),
     }
