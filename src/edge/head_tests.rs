@@ -162,6 +162,10 @@ fn refusals() {
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"),
+        // … and at once, for nothing that may follow can mend it.
+        (400, "POST / HTTP/1.1\r\nContent-Length: 1000000000000000000000\r\n"),
+        (400, "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n"),
+        (0, "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r"),
         // codings
         (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n"),
