@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError, Weak};
 use std::task::{Context as Wakers, Poll};
 use std::time::Duration;
 
@@ -12,18 +12,17 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::remainder::Remainder;
+
 /// The body of a request, as hyper hands it over.
 #[derive(Debug)]
 pub struct Source<B = Incoming> {
     /// There until it is dropped.
     body: Option<B>,
     pace: Option<Box<Pace>>,
-    rest: Weak<Mutex<Option<B>>>,
+    /// Where it goes when it is dropped.
+    heir: Weak<Mutex<Option<B>>>,
 }
-
-/// Gets a body that was dropped, to see to its end.
-#[derive(Debug)]
-pub struct Rest<B = Incoming>(Arc<Mutex<Option<B>>>);
 
 /// The least that is expected of a client while somebody waits for it.
 #[derive(Clone, Copy, Debug)]
@@ -49,35 +48,28 @@ struct Pace {
 impl<B> Source<B> {
     /// A body that somebody else keeps the time of, as the edge does on HTTP/1.
     pub fn new(body: B) -> Self {
-        Self { body: Some(body), pace: None, rest: Weak::new() }
+        Self { body: Some(body), pace: None, heir: Weak::new() }
     }
 
     /// A body that breaks off when the client is too slow.
     pub fn paced(body: B, patience: Patience) -> Self {
         let pace = Pace { patience, octets: 0, waited: Duration::ZERO, since: None, alarm: None };
-        Self { body: Some(body), pace: Some(Box::new(pace)), rest: Weak::new() }
+        Self { body: Some(body), pace: Some(Box::new(pace)), heir: Weak::new() }
     }
 
     /// Where the body will be once nobody reads it any more.
-    pub fn rest(&mut self) -> Rest<B> {
-        let rest = Rest(Arc::default());
-        self.rest = Arc::downgrade(&rest.0);
-        rest
+    pub fn remainder(&mut self) -> Remainder<B> {
+        let (remainder, heir) = Remainder::new();
+        self.heir = heir;
+        remainder
     }
 }
 
 impl<B> Drop for Source<B> {
     fn drop(&mut self) {
-        if let Some(rest) = self.rest.upgrade() {
-            *rest.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        if let Some(heir) = self.heir.upgrade() {
+            *heir.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
         }
-    }
-}
-
-impl<B> Rest<B> {
-    /// The body, unless somebody still reads it.
-    pub fn take(self) -> Option<B> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -188,17 +180,6 @@ mod tests {
         }
         let endless = time_to_fail(Source::new(Drip(Duration::from_secs(1), None)));
         assert!(tokio::time::timeout(Duration::from_secs(3600), endless).await.is_err(), "not ours to time");
-    }
-
-    #[test]
-    fn a_body_that_nobody_wants_can_be_had() {
-        let mut body = Source::new(1);
-        let rest = body.rest();
-        drop(body);
-        assert_eq!(rest.take(), Some(1));
-        let mut body = Source::new(1);
-        assert_eq!(body.rest().take(), None, "somebody reads it");
-        drop(body);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,17 +11,16 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HOST};
 use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::serve::{Peer, guarded, refused, seated};
-use crate::body::{Body, Patience, Rest, Source};
+use crate::body::{Body, Patience, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge};
@@ -38,12 +37,6 @@ const FIELDS: usize = 100;
 const PING: Duration = Duration::from_secs(20);
 /// … and has so long to say so.
 const PONG: Duration = Duration::from_secs(20);
-
-/// How long an answer that was made without the request's body waits for its end, and for how many octets. Sent
-/// earlier, it closes a stream on which frames are under way that nobody would check any more, and has to be followed by
-/// a reset, for which some clients throw the answer away (RFC 9113 §8.1 forbids it).
-const REST_TIME: Duration = Duration::from_millis(100);
-const REST_OCTETS: usize = 64 * 1024;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
@@ -78,7 +71,7 @@ pub(super) async fn serve(edge: Box<Edge<Stream>>, peer: Arc<Peer>) {
         () = idle(open, limits.keep_alive, &peer.common.make_room) => serving.as_mut().graceful_shutdown(),
     }
     // Nothing is being answered any more, but the client may not have taken the last octets yet.
-    let _ = timeout(limits.write, serving).await;
+    let _ = tokio::time::timeout(limits.write, serving).await;
 }
 
 /// Resolves when no stream has been open for `keep_alive`, or somebody else needs the room.
@@ -113,25 +106,15 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     // Who has to be told first that the body is wanted, sends nothing in this time; a tunnel has no body.
     let comes = !body.is_end_stream() && !parts.headers.contains_key(EXPECT) && parts.method != Method::CONNECT;
     let mut body = Source::paced(body, Patience { idle, before_rate, rate });
-    let rest = comes.then(|| body.rest());
+    let remainder = comes.then(|| body.remainder());
     let arrival = Arrival { parts, body: Some(body), target, other_form: None, connection, exchange: None, id };
     let response = dispatch::answer(&app, arrival, refused).await;
-    if let Some(rest) = rest.and_then(Rest::take) {
-        let _ = Box::pin(timeout(REST_TIME, discard(rest))).await;
+    if let Some(remainder) = remainder {
+        // Sent earlier, the answer would close a stream on which frames are under way that nobody would check any more,
+        // and a reset has to follow it, for which some clients throw the answer away (RFC 9113 §8.1 forbids it).
+        Box::pin(remainder.ends()).await;
     }
     response
-}
-
-/// Reads the rest of a body, within [`REST_OCTETS`].
-async fn discard(mut body: Incoming) {
-    let mut left = REST_OCTETS;
-    while let Some(Ok(frame)) = body.frame().await {
-        let octets = frame.data_ref().map_or(0, Bytes::len);
-        if octets > left {
-            return;
-        }
-        left -= octets;
-    }
 }
 
 /// What the edge does for HTTP/1. Malformed fields and those of connections (Connection, Transfer-Encoding, TE …) do
