@@ -135,6 +135,18 @@ fn chunks_are_read_strictly() {
 }
 
 #[test]
+fn a_malformed_body_is_refused_where_nobody_would_read_it() {
+    let server = server();
+    for target in ["/", "/none", "/ajax/time"] {
+        for chunks in ["zz\r\n", "5\r\r;ABCD\r\n", "5\r\nhello0\r\n", "1\r\nx\r\n5\n"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+            refused(&server, &format!("{head}{chunks}"), 400);
+            refused(&server, &format!("\r\n{head}{chunks}"), 400);
+        }
+    }
+}
+
+#[test]
 fn request_lines_are_read_strictly() {
     let server = server();
     for (line, status) in [
