@@ -176,6 +176,15 @@ fn request_lines_are_read_strictly() {
 }
 
 #[test]
+fn the_server_as_a_whole_can_be_asked_for_its_options() {
+    let server = server();
+    for target in ["*", "http://localhost"] {
+        let response = server.ask(format!("OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        assert_eq!(response.expect(204).field("allow").as_deref(), Some("GET, HEAD, POST, OPTIONS"), "{target}");
+    }
+}
+
+#[test]
 fn a_refused_request_is_logged_with_its_line_escaped() {
     let server = server();
     server.ask("GET /\x1b[31m\"\x7f HTTP/1.1\r\nHost: localhost\r\n\r\n");
