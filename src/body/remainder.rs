@@ -26,6 +26,11 @@ impl<B> Remainder<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Remainder<B> {
+    /// Whether there is something that nobody reads any more.
+    pub fn is_left(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|body| !body.is_end_stream())
+    }
+
     /// Reads what nobody else did. False where the end does not come soon: too much is to come, it comes too slowly, or
     /// it is malformed. True as well while somebody else still reads.
     pub async fn ends(self) -> bool {

@@ -17,7 +17,7 @@ use super::remainder::Remainder;
 /// The body of a request, as hyper hands it over.
 #[derive(Debug)]
 pub struct Source<B = Incoming> {
-    /// There until it is dropped.
+    /// There until its end, or until it is dropped.
     body: Option<B>,
     pace: Option<Box<Pace>>,
     /// Where it goes when it is dropped.
@@ -110,6 +110,9 @@ where
                 if let Some(pace) = pace {
                     let octets = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref().map(Bytes::len));
                     pace.came(octets.unwrap_or_default());
+                }
+                if next.is_none() {
+                    this.body = None; // nothing is left of it
                 }
                 Poll::Ready(next.map(|next| next.map_err(io::Error::other)))
             }
