@@ -1,5 +1,6 @@
 //! The bodies of requests and of answers.
 
+mod remainder;
 mod source;
 
 use std::io;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+pub use remainder::Remainder;
 pub use source::{Patience, Source};
 
 /// A stream of octets that somebody else makes: a file, a script's output.

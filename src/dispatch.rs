@@ -57,6 +57,9 @@ fn ticket(app: &Lease, arrival: &Arrival, refused: bool) -> Ticket {
 /// Host, method, path, route, credentials, target: each may end the request.
 async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Result<Response<Body>, Failure> {
     admit_head(app, arrival)?;
+    if &arrival.target[..] == b"*" && !app.config.python {
+        return Ok(reply::options("GET, HEAD, POST, OPTIONS")); // of the server as a whole (RFC 9110 §9.3.7)
+    }
     let mut method = arrival.parts.method.clone();
     let mut target = arrival.target.clone();
     let mut redirected_from: Option<Bytes> = None;

@@ -135,6 +135,14 @@ pub fn redirect(status: StatusCode, location: &[u8]) -> Response<Body> {
     response
 }
 
+/// What can be asked for.
+pub fn options(allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError, Weak};
 use std::task::{Context as Wakers, Poll};
 use std::time::Duration;
 
@@ -11,11 +12,16 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::remainder::Remainder;
+
 /// The body of a request, as hyper hands it over.
 #[derive(Debug)]
 pub struct Source<B = Incoming> {
-    body: B,
+    /// There until its end, or until it is dropped.
+    body: Option<B>,
     pace: Option<Box<Pace>>,
+    /// Where it goes when it is dropped.
+    heir: Weak<Mutex<Option<B>>>,
 }
 
 /// The least that is expected of a client while somebody waits for it.
@@ -42,13 +48,28 @@ struct Pace {
 impl<B> Source<B> {
     /// A body that somebody else keeps the time of, as the edge does on HTTP/1.
     pub fn new(body: B) -> Self {
-        Self { body, pace: None }
+        Self { body: Some(body), pace: None, heir: Weak::new() }
     }
 
     /// A body that breaks off when the client is too slow.
     pub fn paced(body: B, patience: Patience) -> Self {
         let pace = Pace { patience, octets: 0, waited: Duration::ZERO, since: None, alarm: None };
-        Self { body, pace: Some(Box::new(pace)) }
+        Self { body: Some(body), pace: Some(Box::new(pace)), heir: Weak::new() }
+    }
+
+    /// Where the body will be once nobody reads it any more.
+    pub fn remainder(&mut self) -> Remainder<B> {
+        let (remainder, heir) = Remainder::new();
+        self.heir = heir;
+        remainder
+    }
+}
+
+impl<B> Drop for Source<B> {
+    fn drop(&mut self) {
+        if let Some(heir) = self.heir.upgrade() {
+            *heir.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
+        }
     }
 }
 
@@ -83,11 +104,15 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, wakers: &mut Wakers<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
-        match (Pin::new(&mut this.body).poll_frame(wakers), &mut this.pace) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        match (Pin::new(body).poll_frame(wakers), &mut this.pace) {
             (Poll::Ready(next), pace) => {
                 if let Some(pace) = pace {
                     let octets = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref().map(Bytes::len));
                     pace.came(octets.unwrap_or_default());
+                }
+                if next.is_none() {
+                    this.body = None; // nothing is left of it
                 }
                 Poll::Ready(next.map(|next| next.map_err(io::Error::other)))
             }
@@ -99,11 +124,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, http_body::Body::size_hint)
     }
 }
 

@@ -81,6 +81,21 @@ impl Chunks {
         }
     }
 
+    /// Whether `input`, the beginning of a body, is malformed whatever may follow.
+    pub(crate) fn refuses(mut input: &[u8]) -> bool {
+        let mut chunks = Chunks::new();
+        loop {
+            match chunks.advance(input) {
+                Err(_) => return true,
+                Ok((_, Piece::More | Piece::End)) => return false,
+                Ok((eaten, Piece::Data(here))) => {
+                    chunks.took(here);
+                    input = &input[eaten + here..];
+                }
+            }
+        }
+    }
+
     fn step(&mut self, b: u8) -> Result<State, Reason> {
         if matches!(self.state, State::TrailerStart | State::TrailerName | State::TrailerValue) {
             self.trailer += 1;
@@ -198,6 +213,9 @@ mod tests {
                 assert_eq!(got.as_ref().map(|(data, _)| &data[..]), expected, "{show:?} by {step}");
                 assert!(got.is_none_or(|(_, end)| end == length), "{show:?} by {step}");
             }
+            assert_eq!(Chunks::refuses(&input), expected.is_none());
+            let undecided = (0..length).find(|&cut| Chunks::refuses(&input[..cut]));
+            assert!(expected.is_none() || undecided.is_none(), "a correct body has correct beginnings");
         }
         assert_eq!(read(b"FFFFFFFFFFFFFFFF\r\nx", 1), Err(()));
         let many = "1;abcdefghi\r\nx\r\n".repeat(2000);

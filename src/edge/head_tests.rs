@@ -144,6 +144,11 @@ fn refusals() {
         (400, "GET / HTTP/1.0\r\nHost: a/b\r\n\r\n"),
         (400, "GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n"),
         (400, "GET http://a/ HTTP/1.1\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: -a\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: 127.1\r\n\r\n"),
+        (400, "GET http://2130706433/ HTTP/1.1\r\nHost: a\r\n\r\n"),
+        // types
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\nX: y\r\ncontent-type: a/b\r\n\r\n"),
         // lengths
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
@@ -157,6 +162,10 @@ fn refusals() {
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551616\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"),
+        // … and at once, for nothing that may follow can mend it.
+        (400, "POST / HTTP/1.1\r\nContent-Length: 1000000000000000000000\r\n"),
+        (400, "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n"),
+        (0, "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r"),
         // codings
         (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n"),

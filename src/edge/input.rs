@@ -98,6 +98,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
             }
             if let Scan::Head(head) = head::scan(fresh, &self.limits)
                 && head.verbatim
+                && !has_bad_chunk(&head, fresh)
             {
                 let body = self.begin(&head, fresh.len() - head.end, RawTarget::default());
                 let fresh = &out.filled()[before..];
@@ -125,6 +126,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
                     Scan::Incomplete => self.scanned = self.held.len(),
                     Scan::Refused(reason) => {
                         self.refuse(reason);
+                        return Poll::Ready(Ok(()));
+                    }
+                    // Whoever answers without the body never looks at it, and what an attack smuggles comes in one go.
+                    Scan::Head(head) if has_bad_chunk(&head, &self.held) => {
+                        self.refuse(refusal::BAD_CHUNK);
                         return Poll::Ready(Ok(()));
                     }
                     Scan::Head(head) => {
@@ -303,6 +309,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
         self.link.0.fail(Fault::Gone);
         self.link.0.leave();
     }
+}
+
+/// Whether what came with a head is no chunked body.
+fn has_bad_chunk(head: &Head, bytes: &[u8]) -> bool {
+    head.framing == Framing::Chunked && Chunks::refuses(&bytes[head.end..])
 }
 
 /// Moves at most `max` bytes to hyper, and gives the memory back when nothing is left: idle connections keep no buffer.

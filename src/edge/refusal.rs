@@ -58,6 +58,7 @@ pub(crate) const LARGE_HEAD: Reason = with(431, "header-too-large", "The request
 pub(crate) const MANY_FIELDS: Reason = with(431, "too-many-headers", "The request has too many header fields.");
 pub(crate) const NO_HOST: Reason = bad("missing-host", "An HTTP/1.1 request needs a Host header.");
 pub(crate) const BAD_HOST: Reason = bad("bad-host", "The Host header or the authority is malformed or repeated.");
+pub(crate) const TWO_TYPES: Reason = bad("repeated-content-type", "A request has one Content-Type.");
 pub(crate) const BAD_LENGTH: Reason = bad("bad-content-length", "Content-Length is malformed or repeated.");
 pub(crate) const TWO_LENGTHS: Reason =
     bad("conflicting-length", "Content-Length and Transfer-Encoding exclude each other.");

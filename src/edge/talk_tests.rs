@@ -538,7 +538,9 @@ async fn an_exchange_that_ends_elsewhere_starts_the_idle_time() {
 #[tokio::test]
 async fn a_bad_chunk_is_told_to_the_service() {
     let (mut client, _, mut told) = connect(Limits::default()).await;
-    client.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n0\r\n\r\nGET /no HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("a socket");
+    client.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await.expect("a socket");
+    hear(&mut told, "POST /echo").await;
+    client.write_all(b"3\r\nabcX\r\n0\r\n\r\nGET /no HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("a socket");
     let text = read_all(&mut client).await;
     assert_eq!(bodies(&text), ["bad-chunk"], "{text}");
     hear(&mut told, "bad-chunk").await;

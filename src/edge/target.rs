@@ -1,6 +1,6 @@
 //! Request targets (RFC 9112 section 3.2) and authorities (RFC 3986 section 3.2), as pure functions over bytes.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bytes::BytesMut;
 
@@ -42,7 +42,8 @@ pub(crate) fn form(target: &[u8]) -> Form {
 
 /// Is this `host [":" port]`? Narrower than RFC 3986 on purpose: no userinfo, no percent-encoding, no sub-delimiters
 /// and no empty label, because scripts put SERVER_NAME into links, mails and shell commands, and virtual hosts put it
-/// into file names (CVE-2018-18778).
+/// into file names (CVE-2018-18778). Nor does it begin with `-`, which those commands would take for an option
+/// (CVE-2017-1000117).
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     let (host, rest) = if bytes.first() == Some(&b'[') {
         let Some(end) = bytes.iter().position(|&b| b == b']') else {
@@ -80,6 +81,9 @@ pub fn check_authority<'a>(
 }
 
 fn is_name(host: &[u8]) -> bool {
+    if host.first() == Some(&b'-') || (ends_in_number(host) && !is_ipv4(host)) {
+        return false;
+    }
     let mut label = 0;
     for &b in host {
         match b {
@@ -90,6 +94,19 @@ fn is_name(host: &[u8]) -> bool {
         }
     }
     !host.is_empty() && host.len() <= HOST_MAX
+}
+
+/// Whether the last label is a number, and the host with it an IPv4 address or nothing at all: no top-level domain is
+/// one (RFC 1123 section 2.1), but C's `inet_aton` reads `127.1` and `2130706433` as addresses that a list of hosts or
+/// of forbidden networks does not know under those names.
+fn ends_in_number(host: &[u8]) -> bool {
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let last = host.rsplit(|&b| b == b'.').next().unwrap_or_default();
+    !last.is_empty() && last.iter().all(u8::is_ascii_digit)
+}
+
+fn is_ipv4(host: &[u8]) -> bool {
+    std::str::from_utf8(host).is_ok_and(|text| text.parse::<Ipv4Addr>().is_ok())
 }
 
 /// Nothing, or `:` and up to five digits that are at most 65535. RFC 3986 lets the digits be absent.
@@ -134,6 +151,11 @@ mod tests {
             "a.b.",
             "a_b",
             "127.0.0.1:1",
+            "a-",
+            "a.-b",
+            "1a",
+            "3com.example",
+            "1.2.3.4.example",
             "[::1]",
             "[::1]:65535",
             "x:",
@@ -174,6 +196,16 @@ mod tests {
             "a;b",
             "a\t",
             "a:000080",
+            "-a.b",
+            "--help",
+            "1",
+            "127.1",
+            "127.0.0.1.",
+            "127.0.0.256",
+            "127.0.0.01",
+            "1.2.3.4.5",
+            "a.1",
+            "2130706433:80",
         ] {
             assert!(!is_authority(wrong.as_bytes()), "{wrong}");
         }

@@ -74,9 +74,14 @@ fn same(tag: &Tag<'_>, file: Validators<'_>, comparison: Comparison) -> bool {
     tag.quoted == file.tag && (comparison == Comparison::Weak || (!tag.weak && file.strong))
 }
 
-/// RFC 9110 §13.1.5: only a strong validator will do, and a date must be the very same second.
+/// RFC 9110 §13.1.5: only a strong validator will do, and a date must be the very same second. Two fields are no
+/// validator: a part of one version must not be put to parts of another.
 fn if_range(headers: &HeaderMap, file: Validators<'_>) -> bool {
-    let Some(value) = headers.get(IF_RANGE) else { return true };
+    let mut values = headers.get_all(IF_RANGE).iter();
+    let Some(value) = values.next() else { return true };
+    if values.next().is_some() {
+        return false;
+    }
     let value = value.as_bytes().trim_ascii();
     if value.starts_with(b"\"") || value.starts_with(b"W/") {
         let mut tags = Tags(value);
@@ -189,6 +194,8 @@ mod tests {
             (&[("if-range", "Sunday, 06-Nov-94 08:49:37 GMT")], send),
             (&[("if-range", AFTER)], whole),
             (&[("if-range", "*")], whole),
+            (&[("if-range", "")], whole),
+            (&[("if-range", "\"a\""), ("if-range", "\"b\"")], whole),
         ];
         for (fields, wanted) in table {
             assert_eq!(decided(fields, true), *wanted, "{fields:?}");

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
 use super::serve::{Peer, guarded, refused, seated};
-use crate::body::{Body, Source};
+use crate::body::{Body, Remainder, Source};
 use crate::connection::Arrival;
 use crate::dispatch;
 use crate::edge::{self, Edge, Exchanges, Rest};
@@ -113,6 +115,21 @@ async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Pee
         Err(refusal) => (refusal.line, Some(refused(refusal.reason))),
     };
     let (connection, exchange) = (peer.connection, Some(incoming.exchange));
-    let arrival = Arrival { parts, body: Some(Source::new(body)), target, other_form, connection, exchange, id };
-    dispatch::answer(&app, arrival, refused).await
+    let (comes, asks) = (!body.is_end_stream(), parts.headers.contains_key(EXPECT));
+    let mut body = Source::new(body);
+    let remainder = comes.then(|| body.remainder());
+    let arrival = Arrival { parts, body: Some(body), target, other_form, connection, exchange, id };
+    let mut response = dispatch::answer(&app, arrival, refused).await;
+    if let Some(remainder) = remainder
+        && !Box::pin(ends(remainder, asks)).await
+    {
+        // What is left of the body cannot be told from a request: nothing more is read, and the client should know.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Whether the next request can follow. Looking for a body would ask a client that waits with it to send it.
+async fn ends(remainder: Remainder, asks: bool) -> bool {
+    if asks { !remainder.is_left() } else { remainder.ends().await }
 }

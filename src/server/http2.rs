@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderValue, Request, Response, Version};
-use http_body::{Frame, SizeHint};
+use http::header::{CONTENT_TYPE, EXPECT, HOST};
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -102,9 +102,18 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     let connection = peer.connection;
     // The edge keeps this time on HTTP/1, but cannot see into HTTP/2.
     let edge::Limits { body_idle: idle, body_rate_after: before_rate, body_rate: rate, .. } = *app.edge;
-    let body = Source::paced(body, Patience { idle, before_rate, rate });
+    // Who has to be told first that the body is wanted, sends nothing in this time; a tunnel has no body.
+    let comes = !body.is_end_stream() && !parts.headers.contains_key(EXPECT) && parts.method != Method::CONNECT;
+    let mut body = Source::paced(body, Patience { idle, before_rate, rate });
+    let remainder = comes.then(|| body.remainder());
     let arrival = Arrival { parts, body: Some(body), target, other_form: None, connection, exchange: None, id };
-    dispatch::answer(&app, arrival, refused).await
+    let response = dispatch::answer(&app, arrival, refused).await;
+    if let Some(remainder) = remainder {
+        // Sent earlier, the answer would close a stream on which frames are under way that nobody would check any more,
+        // and a reset has to follow it, for which some clients throw the answer away (RFC 9113 §8.1 forbids it).
+        Box::pin(remainder.ends()).await;
+    }
+    response
 }
 
 /// What the edge does for HTTP/1. Malformed fields and those of connections (Connection, Transfer-Encoding, TE …) do
@@ -115,12 +124,15 @@ fn fault(parts: &http::request::Parts) -> Option<Failure> {
     if let Err(reason) = edge::check_authority(authority, hosts) {
         return Some(refused(reason));
     }
+    if parts.headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Some(Failure::new(Kind::BadRequest, "two Content-Type fields"));
+    }
     if parts.headers.len() > FIELDS {
         return Some(Failure::new(Kind::HeadTooLarge, format!("more than {FIELDS} fields")));
     }
     match parts.uri.path_and_query().map_or("", |path| path.as_str()) {
-        "*" if parts.method == http::Method::OPTIONS => None,
-        "" if parts.method == http::Method::CONNECT => None,
+        "*" if parts.method == Method::OPTIONS => None,
+        "" if parts.method == Method::CONNECT => None,
         path if path.starts_with('/') => None,
         _ => Some(Failure::new(Kind::BadRequest, ":path does not begin with a slash")),
     }

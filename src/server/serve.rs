@@ -84,7 +84,16 @@ pub(super) fn seated(mut request: Request<Incoming>, seat: &Arc<Seat>) -> Reques
 /// Serves a connection to its end. What it needs only to begin, or only for HTTP/2, is in boxes of its own: an idle
 /// HTTP/1 connection is to be small.
 pub(super) async fn connection(accepted: Accepted, common: Arc<Common>, seat: Arc<Seat>) {
-    let Some((edge, exchanges, protocol, peer)) = Box::pin(begin(accepted, common, seat)).await else { return };
+    let begun = {
+        let drain = common.drain.clone();
+        tokio::select! {
+            biased; // who has spoken is answered
+            begun = Box::pin(begin(accepted, common, seat)) => begun,
+            // Browsers open connections in store; one on which nothing is said would keep the server to its deadline.
+            () = drain.begun() => None,
+        }
+    };
+    let Some((edge, exchanges, protocol, peer)) = begun else { return };
     match protocol {
         Protocol::Http1 => http1::serve(edge, exchanges, peer).await,
         Protocol::Http2 => Box::pin(http2::serve(edge, peer)).await,

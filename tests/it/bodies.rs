@@ -197,6 +197,34 @@ fn continue_is_not_said_to_what_is_refused() {
 }
 
 #[test]
+fn an_answer_that_needs_no_body_says_whether_more_can_follow() {
+    let server = serve(Tree::new().file("htdocs/x.txt", "text").script("echoes", ECHOES));
+    let mut client = server.connect();
+    for framing in ["Content-Length: 4\r\n", "Transfer-Encoding: chunked\r\n"] {
+        client.send(head("/x.txt", framing));
+        client.send(if framing.starts_with('C') { "body" } else { "4\r\nbody\r\n0\r\n\r\n" });
+        assert_eq!(client.response().expect(405).field("connection"), None, "{framing}");
+    }
+    client.get("/x.txt").expect(200);
+    for (target, fields) in [
+        ("/x.txt", "Content-Length: 100000000\r\n"),
+        ("/x.txt", "Content-Length: 4\r\nExpect: 100-continue\r\n"),
+        ("/x.txt", "Content-Length: 4\r\n"),
+        ("/cgi-bin/none", "Transfer-Encoding: chunked\r\n"),
+    ] {
+        let mut client = server.connect();
+        client.send(head(target, fields));
+        assert_eq!(client.response().field("connection").as_deref(), Some("close"), "{target} {fields}");
+        client.half_close();
+        client.assert_closed();
+    }
+    // One that a script reads is not waited for.
+    let mut client = server.connect();
+    client.send(head("/cgi-bin/echoes", "Content-Length: 4\r\n"));
+    assert_eq!(client.head().get("connection"), None);
+}
+
+#[test]
 fn another_expectation_is_417() {
     let server = serve(Tree::new().script("echoes", ECHOES));
     server.ask(head("/cgi-bin/echoes", "Content-Length: 0\r\nExpect: the-unexpected\r\n")).expect(417);

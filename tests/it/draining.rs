@@ -36,10 +36,11 @@ fn what_runs_may_finish() {
 
 #[test]
 fn idle_connections_are_closed() {
-    let mut server = serve(Tree::new());
+    let mut server =
+        serve(Tree::new().config("[limits]\nheader-timeout = \"1h\"\nkeep-alive = \"1h\"\ndrain = \"1h\""));
+    let mut fresh = server.connect();
     let mut idle = server.connect();
     idle.get("/ajax/time").expect(200);
-    let mut fresh = server.connect();
     server.signal(Signal::TERM);
     idle.assert_closed();
     fresh.assert_closed();

@@ -37,11 +37,16 @@ fn a_host_is_needed_once_and_well_formed() {
         "Host: ..\r\n",
         "Host: [::1\r\n",
         "Host:\r\n",
+        "Host: -oProxyCommand=x\r\n",
+        "Host: -a.b\r\n",
+        "Host: 127.1\r\n",
+        "Host: 2130706433\r\n",
+        "Host: 127.0.0.256\r\n",
     ] {
         refused(&server, &format!("GET / HTTP/1.1\r\n{fields}\r\n"), 400);
     }
     server.ask("GET / HTTP/1.0\r\n\r\n").expect(200);
-    for host in ["localhost", "localhost:1", "[::1]:8000", "a.b.c.", "xn--a", "a_b"] {
+    for host in ["localhost", "localhost:1", "127.0.0.1", "[::1]:8000", "a.b.c.", "xn--a", "a_b", "3com.example"] {
         server.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).expect(200);
     }
 }
@@ -95,6 +100,16 @@ fn a_body_has_one_length() {
 }
 
 #[test]
+fn a_body_has_one_type() {
+    let server = server();
+    for second in ["text/plain", "application/json", ""] {
+        let fields = format!("Content-Type: text/plain\r\nContent-Length: 0\r\ncontent-TYPE: {second}\r\n");
+        refused(&server, &format!("POST /cgi-bin/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"), 400);
+    }
+    assert!(!server.tree.has_note("ran"));
+}
+
+#[test]
 fn chunks_are_read_strictly() {
     let server = server();
     for chunks in [
@@ -117,6 +132,18 @@ fn chunks_are_read_strictly() {
         client.assert_closed();
     }
     assert!(!server.tree.has_note("ran"), "a body that is not understood starts nothing");
+}
+
+#[test]
+fn a_malformed_body_is_refused_where_nobody_would_read_it() {
+    let server = server();
+    for target in ["/", "/none", "/ajax/time"] {
+        for chunks in ["zz\r\n", "5\r\r;ABCD\r\n", "5\r\nhello0\r\n", "1\r\nx\r\n5\n"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+            refused(&server, &format!("{head}{chunks}"), 400);
+            refused(&server, &format!("\r\n{head}{chunks}"), 400);
+        }
+    }
 }
 
 #[test]
@@ -146,6 +173,15 @@ fn request_lines_are_read_strictly() {
         assert_eq!(client.response().status(), status, "{line:?}");
     }
     server.get(&format!("/{}", "x".repeat(10_000))).expect(414);
+}
+
+#[test]
+fn the_server_as_a_whole_can_be_asked_for_its_options() {
+    let server = server();
+    for target in ["*", "http://localhost"] {
+        let response = server.ask(format!("OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        assert_eq!(response.expect(204).field("allow").as_deref(), Some("GET, HEAD, POST, OPTIONS"), "{target}");
+    }
 }
 
 #[test]

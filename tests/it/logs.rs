@@ -115,3 +115,25 @@ fn a_log_file_is_opened_anew_on_hangup() {
     crate::wait::until("the second line", || lines(&log) == 1);
     assert_eq!(lines(&old), 1);
 }
+
+#[test]
+fn a_full_disk_loses_lines_and_no_request() {
+    let config = "status = true\n[log]\nfile = \"/dev/full\"\naccess = \"common\"";
+    let mut server = serve(Tree::new().file("htdocs/x.txt", "text").config(config));
+    let lost = || {
+        let metrics = server.get("/metrics").expect(200).text();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("cgiserve_log_lines_lost "));
+        line.unwrap_or_else(|| panic!("no counter in {metrics}")).parse::<u64>().unwrap()
+    };
+    let mut client = server.connect();
+    for _ in 0..10 {
+        client.get("/x.txt").expect(200);
+    }
+    crate::wait::until("the lines to be counted", || lost() >= 10);
+    client.get("/x.txt").expect(200);
+    server.signal(rustix::process::Signal::TERM);
+    let (code, _, said) = server.ended();
+    assert_eq!(code, Some(0));
+    // Once, not once a line: standard error may be on the same disk.
+    assert_eq!(said.matches("No space left on device").count(), 1, "{said}");
+}

@@ -1,6 +1,6 @@
 //! A reading of requests that is slow, simple, and written without a look at the edge.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Seen;
 
@@ -153,7 +153,7 @@ fn parse(head: &[u8]) -> Option<Parsed> {
         return None;
     }
 
-    if all("expect").iter().any(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
+    if all("content-type").len() > 1 || all("expect").iter().any(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
         return None;
     }
     let (lengths, codings) = (all("content-length"), all("transfer-encoding"));
@@ -195,6 +195,11 @@ fn good_host(host: &[u8]) -> bool {
         }
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
+    let digits = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit());
+    let numeric = name.trim_end_matches('.').split('.').next_back().is_some_and(digits);
+    if name.starts_with('-') || (numeric && name.parse::<Ipv4Addr>().is_err()) {
+        return false;
+    }
     let name = name.strip_suffix('.').unwrap_or(name);
     let labels = name.len() < 256 && name.split('.').all(|label| !label.is_empty());
     let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));

@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 
+use rustix::process::Signal;
+
 use crate::h2;
 use crate::raw::Client;
 use crate::server::serve;
@@ -55,6 +57,10 @@ impl Connection {
     }
 
     fn ask(&mut self, stream: u32, fields: &[(&str, &str)]) {
+        self.head(END_STREAM, stream, fields);
+    }
+
+    fn head(&mut self, flags: u8, stream: u32, fields: &[(&str, &str)]) {
         let mut block = Vec::new();
         for (name, value) in fields {
             block.push(0);
@@ -63,7 +69,7 @@ impl Connection {
                 block.extend_from_slice(text.as_bytes());
             }
         }
-        self.send(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+        self.send(HEADERS, flags | END_HEADERS, stream, &block);
     }
 
     /// The next frame; `None` at the end of the connection.
@@ -159,6 +165,77 @@ fn authority_and_host_have_to_agree_and_to_be_hosts() {
         assert_eq!((answer.stream, first), (stream, Some(&status)), "{fields:?}");
         stream += 2;
     }
+}
+
+const POST: [(&str, &str); 4] =
+    [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", "/a")];
+
+#[test]
+fn an_answer_that_needs_no_body_waits_for_its_end_a_little() {
+    let server = serve(Tree::new().file("htdocs/a", "a"));
+    let mut connection = Connection::open(server.address, &[]);
+    connection.head(0, 1, &POST);
+    connection.ask(3, &get("/a"));
+    assert_eq!(connection.until(HEADERS).stream, 3, "the other stream is not kept waiting");
+    connection.send(DATA, END_STREAM, 1, b"body");
+    assert_eq!(connection.until(HEADERS).stream, 1);
+    // A body that does not come keeps nobody waiting for long.
+    connection.head(0, 5, &POST);
+    assert_eq!(connection.until(HEADERS).stream, 5);
+}
+
+#[test]
+fn a_body_that_is_malformed_is_refused_even_where_nobody_reads_it() {
+    let server = serve(Tree::new().file("htdocs/a", "a"));
+    let mut connection = Connection::open(server.address, &[]);
+    // Longer than its Content-Length (RFC 9113 §8.1.1).
+    connection.head(0, 1, &[&POST[..], &[("content-length", "1")]].concat());
+    connection.ask(3, &get("/a"));
+    assert_eq!(connection.until(HEADERS).stream, 3);
+    connection.send(DATA, END_STREAM, 1, b"body");
+    let reset = connection.until(RST_STREAM);
+    assert_eq!((reset.stream, &reset.payload[..]), (1, &[0, 0, 0, 1][..]));
+    // Trailers that do not end the stream (§8.1).
+    connection.head(0, 5, &POST);
+    connection.ask(7, &get("/a"));
+    assert_eq!(connection.until(HEADERS).stream, 7);
+    connection.head(0, 5, &[("x", "y")]);
+    let reset = connection.until(RST_STREAM);
+    assert_eq!((reset.stream, &reset.payload[..]), (5, &[0, 0, 0, 1][..]));
+}
+
+#[test]
+fn a_request_has_one_type() {
+    let server = serve(Tree::new().file("htdocs/a", "a"));
+    let mut connection = Connection::open(server.address, &[]);
+    let twice = [("content-type", "text/plain"), ("content-type", "text/plain")];
+    for (stream, fields, status) in [(1, &twice[..1], OK), (3, &twice[..], BAD_REQUEST)] {
+        connection.ask(stream, &[&get("/a")[..], fields].concat());
+        let answer = connection.until(HEADERS);
+        let first = answer.payload.iter().find(|&&b| b >> 5 != 1);
+        assert_eq!((answer.stream, first), (stream, Some(&status)));
+    }
+}
+
+#[test]
+fn streams_in_flight_finish_before_the_end() {
+    let gated =
+        "#!/bin/sh\necho $$ > @NOTES@/pids\nread line < @NOTES@/gate\nprintf 'Content-Type: text/plain\\n\\ndone'\n";
+    let mut server = serve(Tree::new().script("gated", gated));
+    let mut gate = server.tree.gate("gate");
+    let mut connection = Connection::open(server.address, &[]);
+    connection.ask(1, &get("/cgi-bin/gated"));
+    let pids = pids(&server.tree);
+    let mut idle = Connection::open(server.address, &[]);
+    idle.until(SETTINGS);
+    server.signal(Signal::TERM);
+    connection.until(GOAWAY);
+    idle.until(GOAWAY);
+    gate.open();
+    assert_eq!(connection.until(DATA).payload, b"done");
+    drop((connection, idle));
+    assert_eq!(server.ended().0, Some(0));
+    pids.into_iter().for_each(until_gone);
 }
 
 #[test]

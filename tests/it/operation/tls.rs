@@ -158,6 +158,18 @@ fn slow_handshake_delays_nobody() {
 }
 
 #[test]
+fn a_client_that_says_nothing_does_not_keep_the_server() {
+    let mut server = serve_with(Tree::new().file("htdocs/a", "a"), &["-b", "127.0.0.1", "--tls"]);
+    let _silent = TcpStream::connect(server.address).unwrap();
+    let mut client = connect(server.address, &[], None);
+    get(&mut client, "/a");
+    let since = std::time::Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().0, Some(0));
+    assert!(since.elapsed() < std::time::Duration::from_secs(8), "the handshake has ten seconds, the end has not");
+}
+
+#[test]
 fn plain_http_at_an_https_port_is_told_so() {
     let server = serve_with(Tree::new(), &["-b", "127.0.0.1", "--tls"]);
     let mut client = server.connect();
