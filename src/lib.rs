@@ -46,4 +46,5 @@ pub mod failure;
 pub mod reply;
 pub mod ticket;
 
+mod stripe;
 mod sys;

@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use launch::Step;
@@ -243,6 +244,12 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register(fd) }?)
 }
 
+/// The same for one direction only.
+pub(crate) fn watch_for(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as above.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
 /// Reads once into the room that `buffer` has left, and takes what came into it.
 pub(crate) fn read_into(fd: BorrowedFd<'_>, buffer: &mut bytes::BytesMut) -> io::Result<usize> {
     let (filled, _) = rustix::io::read(fd, buffer.spare_capacity_mut())?;
@@ -250,6 +257,13 @@ pub(crate) fn read_into(fd: BorrowedFd<'_>, buffer: &mut bytes::BytesMut) -> io:
     // SAFETY: the kernel has written the first `length` octets of the spare capacity.
     unsafe { buffer.set_len(buffer.len() + length) };
     Ok(length)
+}
+
+/// Takes on a group and groups, and stays the user it is. Per thread to the kernel: call it while there is one.
+pub(crate) fn take_groups(gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: plain system calls; `groups` is valid for its length.
+    let done = unsafe { libc::setgroups(groups.len(), groups.as_ptr()) == 0 && libc::setresgid(gid, gid, gid) == 0 };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Takes on a user, a group and groups for good. Per thread to the kernel: call it while there is one.
@@ -267,33 +281,4 @@ pub(crate) fn become_user(
             && libc::setresuid(uid, uid, uid) == 0
     };
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// EXPERIMENT
-pub(crate) fn exp() -> &'static str {
-    use std::sync::OnceLock;
-    static MODE: OnceLock<String> = OnceLock::new();
-    MODE.get_or_init(|| std::env::var("CGI_EXP").unwrap_or_default())
-}
-/// EXPERIMENT
-pub(crate) fn pin(pid: i32, cpu: usize) {
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        if cpu == usize::MAX { for i in 0..64 { libc::CPU_SET(i, &mut set); } } else { libc::CPU_SET(cpu, &mut set); }
-        libc::sched_setaffinity(pid, std::mem::size_of::<libc::cpu_set_t>(), &set);
-    }
-}
-/// EXPERIMENT
-pub(crate) fn fifo() {
-    unsafe {
-        let p = libc::sched_param { sched_priority: 1 };
-        let r = libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &p);
-        if r != 0 { eprintln!("fifo {}", io::Error::last_os_error()); }
-    }
-}
-/// EXPERIMENT
-pub(crate) fn slice(ns: u64) {
-    #[repr(C)] struct Attr { size: u32, policy: u32, flags: u64, nice: i32, prio: u32, runtime: u64, deadline: u64, period: u64, umin: u32, umax: u32 }
-    let a = Attr { size: 56, policy: 0, flags: 1, nice: 0, prio: 0, runtime: ns, deadline: 0, period: 0, umin: 0, umax: 0 };
-    unsafe { let r = libc::syscall(libc::SYS_sched_setattr, 0, &a, 0); if r != 0 { eprintln!("slice {}", io::Error::last_os_error()); } }
 }

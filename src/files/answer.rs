@@ -75,6 +75,15 @@ impl Answer {
         Self { tag: tag.into_bytes().into_boxed_slice(), strong: false, ..answer }
     }
 
+    /// A copy that shares no octets with others, so that copies of its fields are counted by one thread alone.
+    pub(super) fn detached(&self) -> Self {
+        let detached = |fields: &HeaderMap| {
+            let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+            fields.iter().map(|(name, value)| (name.clone(), own(value))).collect()
+        };
+        Self { fields: detached(&self.fields), not_modified: detached(&self.not_modified), ..self.clone() }
+    }
+
     /// What the preconditions compare with.
     pub(super) fn validators(&self) -> Validators<'_> {
         Validators { tag: &self.tag, strong: self.strong, modified: self.modified }

@@ -20,6 +20,7 @@ use super::buffers::Buffers;
 use super::disks::Disks;
 use super::name::Name;
 use super::open::Identity;
+use crate::stripe;
 
 /// The largest file that is kept, octets. Larger ones are read for each request, which copies them once more.
 pub(super) const FILE_MAX: u64 = 256 * 1024;
@@ -33,13 +34,16 @@ const ENTRY_OVERHEAD: usize = 2 * 1024;
 const COMPRESSORS_MAX: usize = 16;
 /// Folders that are being read and shown at one time; others wait.
 const LISTINGS_MAX: usize = 8;
-/// Locks; two workers rarely want the same one.
-const SHARDS: usize = 16;
+/// Locks of each stripe.
+const SHARDS: usize = 8;
+/// Stripes at most: what one thread has read others read again, but none waits for another.
+const STRIPES: usize = 4;
 
 /// One store for all trees, within one budget.
 #[derive(Debug)]
 pub struct Cache {
     shards: Box<[Mutex<Shard>]>,
+    stripes: usize,
     shard_budget: usize,
     next_tree: AtomicU32,
     pub(super) buffers: Arc<Buffers>,
@@ -92,9 +96,11 @@ struct Slot {
 impl Cache {
     /// A cache that holds at most `budget` octets; 0 keeps nothing.
     pub fn new(budget: usize) -> Self {
+        let stripes = std::thread::available_parallelism().map_or(1, usize::from).min(STRIPES);
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            shard_budget: budget / SHARDS,
+            shards: (0..SHARDS * stripes).map(|_| Mutex::default()).collect(),
+            stripes,
+            shard_budget: budget / SHARDS / stripes,
             next_tree: AtomicU32::new(0),
             buffers: Arc::default(),
             compressors: Arc::new(Semaphore::new(COMPRESSORS_MAX)),
@@ -133,7 +139,7 @@ impl Cache {
         shard.arrivals.push_back((key, read_at));
         while let Some((key, arrived)) = shard.arrivals.front() {
             let expired = read_at.saturating_duration_since(*arrived) >= LIFETIME;
-            let full = shard.weight > self.shard_budget || shard.arrivals.len() > ENTRIES_MAX / SHARDS;
+            let full = shard.weight > self.shard_budget || shard.arrivals.len() > ENTRIES_MAX / SHARDS / self.stripes;
             if !expired && !full {
                 break;
             }
@@ -149,7 +155,8 @@ impl Cache {
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
         // The end of a name is where names differ. A client who aims at one lock gains nothing worth having.
         let sum = key.iter().rev().take(12).fold(0_usize, |sum, &b| sum.wrapping_mul(31).wrapping_add(b.into()));
-        self.shards[sum % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+        let stripe = stripe::number() % self.stripes;
+        self.shards[stripe * SHARDS + sum % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,7 +214,8 @@ mod tests {
 
     #[test]
     fn the_budget_holds_whatever_comes() {
-        let cache = Cache::new(SHARDS * 64 * 1024);
+        let mut cache = Cache::new(0);
+        cache.shard_budget = 64 * 1024;
         let now = Instant::now();
         for number in 0..5_000_usize {
             cache.put(entry(&number.to_string(), number % 3_000, now));
@@ -217,7 +225,7 @@ mod tests {
         assert!(cache.get(key("too large").key(), now).is_none());
         let (octets, count) = weight(&cache);
         assert!(octets <= SHARDS * 64 * 1024 && octets > SHARDS * 16 * 1024, "{octets}");
-        assert!(count <= ENTRIES_MAX);
+        assert!(count <= ENTRIES_MAX / cache.stripes);
         let nothing = Cache::new(0);
         nothing.put(entry("a", 0, now));
         assert!(nothing.get(key("a").key(), now).is_none());

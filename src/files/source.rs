@@ -91,7 +91,7 @@ impl OnDisk {
                 name: self.name.clone(),
                 identity: self.identity,
                 octets,
-                answer: self.answer.clone(),
+                answer: self.answer.detached(),
                 read_at: self.opened_at,
             }));
         }

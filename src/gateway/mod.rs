@@ -286,7 +286,6 @@ async fn start(spawner: &Spawner, settings: &Arc<Settings>, call: Call) -> Resul
     let mut process = Process::new(Parts {
         stdout,
         stderr: Some(stderr),
-        wait: Box::pin(child.ending()),
         child,
         feeder,
         settings: settings.clone(),

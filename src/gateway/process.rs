@@ -1,7 +1,6 @@
 //! A script's process as the gateway holds it: dropped before its answer is complete, everything of it ends.
 
 use std::any::Any;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as Wakers, Poll, ready};
@@ -16,8 +15,8 @@ use super::stderr;
 use super::upload::Feeder;
 use crate::spawner::{Child, Ending};
 
-/// How long a script is left alone at first. Far below what anybody notices in a stream.
-const HEAD_START: Duration = Duration::from_millis(2);
+/// How long a spawner may say nothing of a script before that is listened to all the same.
+const SPAWNER: Duration = Duration::from_secs(1);
 
 /// What has to be given back when a process is gone: the place among the running ones.
 pub type Permit = Box<dyn Any + Send>;
@@ -32,7 +31,6 @@ pub(super) struct Parts {
     /// Until somebody listens to it.
     pub(super) stderr: Option<Reader>,
     pub(super) child: Child,
-    pub(super) wait: Pin<Box<dyn Future<Output = Ending> + Send>>,
     pub(super) feeder: Option<Feeder>,
     pub(super) settings: Arc<Settings>,
     pub(super) context: Arc<Context>,
@@ -89,16 +87,21 @@ impl Parts {
             self.told_to_end = true;
             self.child.end();
         }
-        let ending = ready!(self.wait.as_mut().poll(wakers));
+        let ending = ready!(self.child.poll_ending(wakers));
         self.context.ended(&ending);
         self.ending = Some(ending);
         Poll::Ready(ending)
     }
 
-    /// Waits for the process to end, but not long: a script that is done at once costs one wake-up then, and not one
-    /// for each of its pipes.
+    /// Leaves the script alone until its spawner tells that it has ended, or, some milliseconds after the start, that it
+    /// runs: one that is done at once costs one wake-up then, and not one for each of its pipes. The time to wait is the
+    /// spawner's; ours is for one that hangs.
     pub(super) async fn head_start(&mut self) {
-        let _ = tokio::time::timeout(HEAD_START, self.ended()).await;
+        let told = std::future::poll_fn(|wakers| match self.poll_ending(wakers) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.child.poll_told(wakers),
+        });
+        let _ = tokio::time::timeout(SPAWNER, told).await;
         let mut said = BytesMut::new();
         if let (Some(_), Some(stderr)) = (self.ending, &mut self.stderr)
             && matches!(stderr.read_now(&mut said), Ok(0))

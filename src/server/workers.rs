@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::stripe;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
@@ -55,7 +56,6 @@ impl Workers {
     /// # Errors
     /// No threads or descriptors to be had.
     pub(super) fn start(first: &Handle) -> io::Result<(Self, Others)> {
-        if crate::sys::exp().contains("pin") { crate::sys::pin(0, 0); }
         Self::of(std::thread::available_parallelism().map_or(1, NonZero::get), first)
     }
 
@@ -90,7 +90,7 @@ fn beside(number: usize) -> io::Result<(Worker, Other)> {
     let (end, ends) = oneshot::channel();
     let (tell, ended) = mpsc::channel();
     std::thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
-        if crate::sys::exp().contains("pin") { crate::sys::pin(0, number); }
+        stripe::set(number);
         // An error means that nobody is left who could say so: the server has gone.
         let _ = runtime.block_on(ends);
         runtime.shutdown_timeout(TAKE_DOWN);

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::post::Post;
 use super::wire::{MAX_NOTICES, Notice, Request, WireError};
 use super::{Ending, Usage, socket};
 use crate::sys;
@@ -29,26 +31,19 @@ pub(super) struct Line {
     pub(super) born: Instant,
     next_id: AtomicU64,
     /// Jobs of which something is left; `None` once the spawner has died.
-    jobs: Mutex<Option<HashMap<u64, watch::Sender<State>>>>,
+    jobs: Mutex<Option<HashMap<u64, Arc<Post>>>>,
     load: AtomicUsize,
     alive: watch::Sender<bool>,
     /// The reactor that hears it.
     pub(super) home: Handle,
 }
 
-/// What is known of a job.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pid: Option<i32>,
-    ending: Option<Ending>,
-    gone: bool,
-}
-
 impl Line {
     pub(super) fn new(socket: OwnedFd, pid: i32, home: Handle) -> io::Result<Arc<Self>> {
         let _here = home.enter();
         Ok(Arc::new(Self {
-            socket: sys::watch(socket)?,
+            // Not for writing: the socket has room nearly always, and says so whenever a job is taken out of it.
+            socket: sys::watch_for(socket, Interest::READABLE)?,
             pid,
             born: Instant::now(),
             next_id: AtomicU64::new(1),
@@ -72,13 +67,13 @@ impl Line {
     /// A place for a new job's news; `None` once the spawner has died.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Child> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (sender, state) = watch::channel(State::default());
-        lock(&self.jobs).as_mut()?.insert(id, sender);
+        let post = Arc::new(Post::default());
+        lock(&self.jobs).as_mut()?.insert(id, post.clone());
         self.load.fetch_add(1, Ordering::Relaxed);
         Some(Child {
             line: Arc::clone(self),
             id,
-            state,
+            post,
             sent: false,
             released: false,
             told_to_end: AtomicBool::new(false),
@@ -89,7 +84,10 @@ impl Line {
     async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let once = || socket::send(&self.socket, bytes, fds, SendFlags::DONTWAIT);
         match once() {
-            Err(Errno::AGAIN) => self.socket.async_io(Interest::WRITABLE, |_| Ok(once()?)).await,
+            Err(Errno::AGAIN) => {
+                let twin = rustix::io::fcntl_dupfd_cloexec(&self.socket, 3)?;
+                sys::watch_for(twin, Interest::WRITABLE)?.async_io(Interest::WRITABLE, |_| Ok(once()?)).await
+            }
             result => Ok(result?),
         }
     }
@@ -139,19 +137,16 @@ impl Line {
                 Notice::Ended { id, pid, leftovers, .. } => (id, Some(pid), Some(ending(&notice)), !leftovers),
                 Notice::Gone { id } => (id, None, None, true),
             };
-            let tell = |state: &mut State| {
+            let job = if gone { jobs.remove(&id) } else { jobs.get(&id).cloned() };
+            let Some(job) = job else { continue };
+            if gone {
+                self.load.fetch_sub(1, Ordering::Relaxed);
+            }
+            job.tell(|state| {
                 state.pid = pid.or(state.pid);
                 state.ending = ending.or(state.ending);
                 state.gone = gone;
-            };
-            if gone {
-                if let Some(job) = jobs.remove(&id) {
-                    self.load.fetch_sub(1, Ordering::Relaxed);
-                    job.send_modify(tell);
-                }
-            } else if let Some(job) = jobs.get(&id) {
-                job.send_modify(tell);
-            }
+            });
         }
         Ok(())
     }
@@ -161,7 +156,7 @@ impl Line {
         let jobs = lock(&self.jobs).take().unwrap_or_default();
         let count = jobs.len();
         for job in jobs.into_values() {
-            job.send_modify(|state| {
+            job.tell(|state| {
                 state.ending.get_or_insert(Ending::SpawnerDied);
                 state.gone = true;
             });
@@ -192,7 +187,7 @@ fn ending(notice: &Notice) -> Ending {
 pub struct Child {
     line: Arc<Line>,
     id: u64,
-    state: watch::Receiver<State>,
+    post: Arc<Post>,
     sent: bool,
     released: bool,
     told_to_end: AtomicBool,
@@ -214,47 +209,45 @@ impl Child {
     /// The leader's process once the spawner has told it, some milliseconds after the start or with the ending.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {
-        self.state.borrow().pid
+        self.post.state().pid
+    }
+
+    /// Ready once the leader is known to run, which is told some milliseconds after the start, or to have ended.
+    pub fn poll_told(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.post.poll(context, |state| (state.pid.is_some() || state.ending.is_some()).then_some(()))
+    }
+
+    /// How the leader ended, once it has.
+    pub fn poll_ending(&self, context: &mut Context<'_>) -> Poll<Ending> {
+        self.post.poll(context, |state| state.ending)
     }
 
     /// What [`Child::pid`] will tell, as a future of its own; `None` where nothing was started.
     pub fn leader(&self) -> impl Future<Output = Option<i32>> + Send + use<> {
-        let mut state = self.state.clone();
-        async move {
-            let told = state.wait_for(|state| state.pid.is_some() || state.ending.is_some()).await;
-            told.ok().and_then(|state| state.pid)
-        }
+        let post = self.post.clone();
+        async move { post.until(|state| (state.pid.is_some() || state.ending.is_some()).then_some(state.pid)).await }
     }
 
     /// Waits for the leader to end; after [`Child::end`], for everything of the job to be gone. May be called again.
     pub async fn wait(&mut self) -> Ending {
-        // The sender is dropped only after the ending has been told.
-        self.state
-            .wait_for(|state| state.ending.is_some())
-            .await
-            .ok()
-            .and_then(|state| state.ending)
-            .unwrap_or(Ending::SpawnerDied)
+        self.post.until(|state| state.ending).await
     }
 
     /// What [`Child::wait`] tells, as a future of its own.
     pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
-        let mut state = self.state.clone();
-        async move {
-            let told = state.wait_for(|state| state.ending.is_some()).await;
-            told.ok().and_then(|state| state.ending).unwrap_or(Ending::SpawnerDied)
-        }
+        let post = self.post.clone();
+        async move { post.until(|state| state.ending).await }
     }
 
     /// Waits until no process of the job is left, those it detached included. At once after [`Child::wait`], unless
     /// the script left some behind.
     pub async fn gone(&mut self) {
-        let _ = self.state.wait_for(|state| state.gone).await;
+        self.post.until(|state| state.gone.then_some(())).await;
     }
 
     /// TERM to every process of the job now, KILL to what is left after its grace. Further calls do nothing.
     pub fn end(&self) {
-        if self.state.borrow().gone || self.told_to_end.swap(true, Ordering::AcqRel) {
+        if self.post.state().gone || self.told_to_end.swap(true, Ordering::AcqRel) {
             return;
         }
         let mut bytes = Vec::with_capacity(9);
@@ -279,7 +272,7 @@ impl Drop for Child {
             if lock(&self.line.jobs).as_mut().is_some_and(|jobs| jobs.remove(&self.id).is_some()) {
                 self.line.load.fetch_sub(1, Ordering::Relaxed);
             }
-        } else if !self.released && self.state.borrow().ending.is_none() {
+        } else if !self.released && self.post.state().ending.is_none() {
             self.end();
         }
     }

@@ -27,6 +27,7 @@ mod family;
 mod jobs;
 mod line;
 mod nursery;
+mod post;
 mod sandbox;
 mod seccomp;
 mod serve;

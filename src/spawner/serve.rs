@@ -48,6 +48,8 @@ pub(super) fn serve(socket: OwnedFd, kind: Kind, powerful: bool) -> io::Result<(
         hard: RESOURCES.map(|resource| sys::limit(resource).1),
         cookies: sys::limit(libc::RLIMIT_RTTIME).1 == libc::RLIM64_INFINITY,
         own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+        groups: rustix::process::getgroups()?.into_iter().map(|group| group.as_raw()).collect(),
+        taken: None,
         powerful,
         secret: secret()?,
         pid: rustix::process::getpid().as_raw_nonzero().get(),
@@ -66,11 +68,6 @@ pub(super) fn serve(socket: OwnedFd, kind: Kind, powerful: bool) -> io::Result<(
         // A kernel without seccomp: the report has said so.
         let _ = sys::install_filter(&filter);
     }
-    let mode = sys::exp();
-    let nth = std::process::id() as usize % 2;
-    if mode.contains("pin") { sys::pin(0, nth); }
-    if mode.contains("fifo") { sys::fifo(); }
-    if mode.contains("slice") { sys::slice(100_000); }
     server.run()
 }
 
@@ -90,6 +87,11 @@ struct Server {
     /// Whether this process may mark its children.
     cookies: bool,
     own: (u32, u32),
+    /// Its groups at first.
+    groups: Vec<u32>,
+    /// The group and groups of this process, once it has taken those of a job: the next of the same identity, which is
+    /// nearly every one, has them by birth.
+    taken: Option<(u32, Vec<u32>)>,
     powerful: bool,
     /// Opens the filter for the cookie: see [`seccomp::program`].
     secret: u64,
@@ -206,7 +208,17 @@ impl Server {
         let ids = match &start.identity {
             // Not being root, it may not even say that it keeps what it has.
             Some((uid, gid, _)) if self.own.0 != 0 && (*uid, *gid) == self.own => None,
-            Some((uid, gid, groups)) => Some(Ids { uid: *uid, gid: *gid, groups }),
+            Some((uid, gid, groups)) => {
+                if self.own.0 == 0 && self.taken.is_none() {
+                    sys::take_groups(*gid, groups)
+                        .map_err(|error| (Step::Identity, error.raw_os_error().unwrap_or(libc::EPERM)))?;
+                    self.taken = Some((*gid, groups.clone()));
+                }
+                let born = self.taken.as_ref().is_some_and(|(taken, of)| taken == gid && of == groups);
+                Some(Ids { uid: *uid, groups: (!born).then_some((*gid, groups.as_slice())) })
+            }
+            // The groups this process had at first.
+            None if self.taken.is_some() => Some(Ids { uid: self.own.0, groups: Some((self.own.1, &self.groups)) }),
             None => None,
         };
         let (limits, used) = limits(start, &self.hard, self.cookies);
@@ -225,7 +237,6 @@ impl Server {
             secret: self.secret,
         };
         let pid = sys::launch(&mut self.stack, &launch)?;
-        if sys::exp().contains("v2") { sys::pin(pid, usize::MAX); }
         self.fresh.push((start.id, pid, started));
         self.jobs.add(Birth {
             id: start.id,

@@ -1,5 +1,6 @@
 //! Numbers for Prometheus.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::tally::Tallies;
 use crate::app::App;
 use crate::gateway::{Fault, Record};
 use crate::spawner::Ending;
@@ -19,16 +21,13 @@ type Count = Family<Labels, Counter<u64, AtomicU64>>;
 type Level = Gauge<i64, AtomicI64>;
 
 /// Upper bounds of durations, seconds.
-const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+pub(super) const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// All of them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// One for each class of status, so that a request costs no look-up: 1xx to 5xx.
-    requests: [Counter<u64, AtomicU64>; 5],
-    octets: Counter<u64, AtomicU64>,
-    durations: Histogram,
+    tallies: Arc<Tallies>,
     scripts: Histogram,
     spawns: Histogram,
     exits: Count,
@@ -42,12 +41,8 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("cgiserve");
-        let requests = Count::default();
-        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
         let metrics = Self {
-            requests: classes.map(|class| requests.get_or_create(&[("status", class)]).clone()),
-            octets: Counter::default(),
-            durations: Histogram::new(SECONDS),
+            tallies: Arc::default(),
             scripts: Histogram::new(SECONDS),
             spawns: Histogram::new(SECONDS),
             exits: Count::default(),
@@ -58,15 +53,8 @@ impl Default for Metrics {
             lost_lines: Level::default(),
             registry: Registry::default(),
         };
-        registry.register("requests", "Requests answered, by class of status", requests);
-        registry.register_with_unit("response", "Octets of bodies sent", Unit::Bytes, metrics.octets.clone());
+        registry.register_collector(Box::new(metrics.tallies.clone()));
         let seconds = || Unit::Seconds;
-        registry.register_with_unit(
-            "request_duration",
-            "From the head to the last octet",
-            seconds(),
-            metrics.durations.clone(),
-        );
         registry.register_with_unit(
             "script_duration",
             "From arrival to the end of the process",
@@ -92,10 +80,7 @@ impl Default for Metrics {
 impl Metrics {
     /// A request is over.
     pub fn request(&self, status: u16, octets: u64, took: Duration) {
-        let class = usize::from(status / 100).clamp(1, 5) - 1;
-        self.requests[class].inc();
-        self.octets.inc_by(octets);
-        self.durations.observe(took.as_secs_f64());
+        self.tallies.request(status, octets, took);
     }
 
     /// A script's process has gone.
@@ -156,6 +141,10 @@ mod tests {
             "cgiserve_requests_total{status=\"5xx\"} 1",
             "cgiserve_response_bytes_total 7",
             "cgiserve_request_duration_seconds_count 3",
+            "cgiserve_request_duration_seconds_sum 0.006",
+            "cgiserve_request_duration_seconds_bucket{le=\"0.0025\"} 1",
+            "cgiserve_request_duration_seconds_bucket{le=\"0.005\"} 3",
+            "cgiserve_request_duration_seconds_bucket{le=\"+Inf\"} 3",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");
         }

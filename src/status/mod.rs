@@ -5,6 +5,7 @@ mod metrics;
 mod page;
 mod pulse;
 mod stream;
+mod tally;
 
 use std::sync::Arc;
 

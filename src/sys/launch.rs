@@ -27,8 +27,8 @@ impl<'a> Pointers<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ids<'a> {
     pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) groups: &'a [u32],
+    /// `None` where the caller has them already.
+    pub(crate) groups: Option<(u32, &'a [u32])>,
 }
 
 /// One resource limit: resource, soft, hard.
@@ -211,8 +211,10 @@ unsafe fn prepare_and_exec(launch: &Launch<'_>) -> Result<(), (Step, c_int)> {
         }
         if let Some(ids) = launch.ids {
             // Raw calls: the C library's would ask every other thread to follow, and this is another's memory.
-            at(Step::Identity, libc::syscall(libc::SYS_setgroups, ids.groups.len(), ids.groups.as_ptr()))?;
-            at(Step::Identity, libc::syscall(libc::SYS_setresgid, ids.gid, ids.gid, ids.gid))?;
+            if let Some((gid, groups)) = ids.groups {
+                at(Step::Identity, libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+                at(Step::Identity, libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+            }
             at(Step::Identity, libc::syscall(libc::SYS_setresuid, ids.uid, ids.uid, ids.uid))?;
         }
         // If even `kill -9` of every server process leaves nobody to clean up, the leader still goes.
@@ -229,7 +231,6 @@ unsafe fn prepare_and_exec(launch: &Launch<'_>) -> Result<(), (Step, c_int)> {
             ptr::null::<c_void>(),
             KERNEL_SIGSET,
         );
-        if super::exp().contains("v1") { super::pin(0, usize::MAX); }
         let mut tries = 0;
         loop {
             libc::syscall(

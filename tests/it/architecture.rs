@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rehearse", &["config", "explain", "route", "server"]),
     ("starter", &["explain"]),
     ("why", &["config"]),
-    ("app", &["access_log", "builtin", "config", "edge", "explain", "files", "spawner", "status", "websocket"]),
+    ("app", &["access_log", "builtin", "config", "connection", "edge", "explain", "files", "spawner", "status", "websocket"]),
     (
         "server",
         &[
@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "reply",
             "spawner",
             "stream",
+            "stripe",
             "sys",
         ],
     ),
@@ -80,7 +81,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("limits", &["failure"]),
     ("compat", &["connection", "failure", "gateway"]),
     ("builtin", &["body", "failure", "route"]),
-    ("files", &["body", "failure", "path"]),
+    ("files", &["body", "failure", "path", "stripe"]),
     ("gateway", &["body", "path", "spawner", "sys"]),
     (
         "scripts",
@@ -99,7 +100,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "websocket",
         ],
     ),
-    ("status", &["app", "body", "connection", "failure", "gateway", "route", "spawner"]),
+    ("status", &["app", "body", "connection", "failure", "gateway", "route", "spawner", "stripe"]),
     (
         "websocket",
         &[
@@ -124,7 +125,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("body", &[]),
     ("failure", &["explain", "path"]),
     ("reply", &["body", "explain", "failure"]),
-    ("ticket", &["access_log", "app", "body"]),
+    ("ticket", &["access_log", "app", "body", "edge"]),
+    ("stripe", &[]),
     ("sys", &[]),
 ];
 
@@ -237,11 +239,12 @@ fn the_scripts_side_stands_alone() {
     let allowed: BTreeMap<_, _> = ARROWS.iter().copied().collect();
     for (from, most) in [
         ("edge", &[][..]),
-        ("sys", &[]),
+        ("stripe", &[]),
+    ("sys", &[]),
         ("spawner", &["sys"]),
         ("explain", &["gateway", "spawner"]),
         ("gateway", &["body", "path", "spawner", "sys"]),
-        ("files", &["body", "failure", "path"]),
+        ("files", &["body", "failure", "path", "stripe"]),
         ("path", &[]),
         ("body", &[]),
     ] {
