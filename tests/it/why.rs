@@ -1,5 +1,7 @@
 //! "Why 500?": every row of the catalogue, made to happen, is named by the page, the log, `check` and `run`.
 
+mod convert;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -196,6 +198,19 @@ impl Server {
         // An answer that is broken off ends in a reset.
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// The head of the answer to a request that asks for another protocol.
+    fn upgrade(&self, path: &str, fields: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n{fields}\r\n").unwrap();
+        let mut head = Vec::new();
+        let mut octet = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut octet).is_ok_and(|n| n == 1) {
+            head.push(octet[0]);
+        }
+        text(&head)
     }
 
     fn wait_for_log(&self, file: &Path, wanted: &str) -> String {
