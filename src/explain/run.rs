@@ -23,7 +23,7 @@ pub fn diagnose(file: Option<&FileFacts>, run: &RunFacts<'_>) -> Vec<Diagnosis> 
     if let Some(file) = file {
         all.extend(last_words(file, run));
     }
-    all.extend(wording(&name, run));
+    all.extend(wording(file, &name, run));
     if all.is_empty() {
         all.extend(end(&name, run));
     }
@@ -191,8 +191,14 @@ fn not_found_by_env(text: &str) -> Option<String> {
 }
 
 /// What is wrong with the answer itself.
-fn wording(name: &str, run: &RunFacts<'_>) -> Option<Diagnosis> {
-    let line = |cause: Cause, line: &str| cause.because(&[("file", name), ("line", line)]);
+fn wording(file: Option<&FileFacts>, name: &str, run: &RunFacts<'_>) -> Option<Diagnosis> {
+    // A header and its blank line, as the script's own language writes them.
+    let print = match file.and_then(file::language) {
+        Some("python") => r#"print("Content-Type: text/html\n")"#,
+        Some("perl") => r#"print "Content-Type: text/html\n\n";"#,
+        _ => r"printf 'Content-Type: text/html\n\n'",
+    };
+    let line = |cause: Cause, line: &str| cause.because(&[("file", name), ("line", line), ("print", print)]);
     match &run.trouble {
         Trouble::Body(Fault::TimedOut { .. }) => None,
         Trouble::Body(fault) => {
