@@ -56,7 +56,7 @@ fn rows() -> Vec<Row> {
         Row { mode: 0o644, ..row("not-executable", "no-x-bit", OK, "0644", Looking) },
         row("folder-not-searchable", "locked/x", OK, "/locked", Looking),
         row("interpreter-missing", "missing", b"#!/usr/local/bin/python2.2\n", "/usr/bin/python3", Looking),
-        row("interpreter-missing", "env-missing", b"#!/usr/bin/env pyton9\n", "pyton9", Looking),
+        row("interpreter-missing", "env-missing", b"#!/usr/bin/env pyton3\n", "Here is /usr/bin/python3", Looking),
         row("crlf-shebang", "crlf", b"#!/bin/sh\r\necho\r\n", "/bin/sh\\r", Looking),
         row("crlf-shebang", "env-crlf.py", b"#!/usr/bin/env python3\r\nprint()\r\n", "python3\\r", Looking),
         row("bom-before-shebang", "bom", b"\xef\xbb\xbf#!/bin/sh\n", "byte order mark", Looking),
@@ -79,6 +79,13 @@ fn rows() -> Vec<Row> {
         Row {
             beside: &[("shadow/random.py", "def nothing(): pass\n", 0o644)],
             ..row("shadowed-module", "shadow/dice.py", b"#!/usr/bin/python3\nimport random\nprint(random.randint(1, 6))\n", "random.py", Looking)
+        },
+        Row {
+            beside: &[
+                ("second/random.py", "def nothing(): pass\n", 0o644),
+                ("second/helper.py", "import random\n", 0o644),
+            ],
+            ..row("shadowed-module", "second/dice.py", b"#!/usr/bin/python3\nimport helper\nprint(helper.random.randint(1, 6))\n", "random.py", Looking)
         },
         row("python2-syntax", "old.py", b"#!/usr/bin/python3\nprint \"Content-Type: text/plain\"\n", "Python 2", Looking),
         Row {
