@@ -55,6 +55,8 @@ pub(super) struct Route {
     pub(super) env: Vec<(String, String)>,
     /// Why it is not what was written; stands above it.
     pub(super) note: Option<String>,
+    /// The one URL and file that it is for, where its path says more than that.
+    pub(super) only: Option<(String, String)>,
 }
 
 impl Route {
@@ -80,6 +82,22 @@ impl Route {
     pub(super) fn base(&self) -> &str {
         let base = self.path.split('*').next().unwrap_or_default();
         if base.is_empty() { "/" } else { base }
+    }
+
+    /// Where it is: its URL, or the folder or file that it serves; without the last slash.
+    pub(super) fn at(&self, by_path: bool) -> &str {
+        let at = match &self.only {
+            Some((url, file)) => {
+                if by_path {
+                    url
+                } else {
+                    file
+                }
+            }
+            None if by_path => self.base(),
+            None => &self.target.1,
+        };
+        at.trim_end_matches('/')
     }
 
     /// What stands behind `*`.

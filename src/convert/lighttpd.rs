@@ -100,10 +100,10 @@ fn denied(draft: &mut Draft, assignment: &Assignment, verdicts: &mut Vec<(String
             verdicts.push((path, why.clone()));
             continue;
         }
-        let spots = draft.spots(true, base.trim_end_matches('/'));
+        let place = base.trim_end_matches('/');
+        let spots = draft.spots(true, place, true);
         spots.iter().for_each(|spot| draft.narrow(spot));
-        let covered =
-            draft.routes.iter().filter(|route| below(route.base(), base.trim_end_matches('/')) || base == "/");
+        let covered = draft.routes.iter().filter(|route| below(route.at(true), place));
         verdicts.extend(covered.map(|route| (route.path.clone(), why.clone())));
     }
 }
@@ -225,10 +225,10 @@ fn credentials(draft: &mut Draft, assignment: &Assignment, file: Option<String>)
         let place = place.trim_end_matches('/');
         let rule = |name: &str| rules.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let basic = rule("method").is_none_or(|method| method == "basic");
-        let spots = draft.spots(true, place);
+        let spots = draft.spots(true, place, true);
         spots.iter().for_each(|spot| draft.narrow(spot));
         let mut fits = false;
-        for route in draft.routes.iter_mut().filter(|route| below(route.base().trim_end_matches('/'), place)) {
+        for route in draft.routes.iter_mut().filter(|route| below(route.at(true), place)) {
             fits = true;
             let Some(file) = file.as_ref().filter(|_| basic) else {
                 route.close(format!(

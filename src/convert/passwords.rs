@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::draft::{Draft, NOWHERE, Route, User, list, quote};
+use super::draft::{Draft, NOWHERE, User, list, quote};
 use super::spots::below;
 
 /// What a password costs to verify, as a power of two: a tenth of a second.
@@ -32,21 +32,11 @@ pub(super) fn protect(draft: &mut Draft, file: Option<&Path>) {
             draft.leave(&format!("{path}:{}:(password)", user.name), why);
         }
         let names: Vec<&str> = good.iter().map(|user| &*user.name).collect();
-        let spots = draft.spots(true, path.trim_end_matches('/'));
-        for spot in &spots {
-            draft.narrow(spot);
-            // Of a single file there is no route that asks for a password.
-            if Path::new(spot.folder.as_str()).is_file() {
-                let mut route = Route::new(path, "files", "");
-                route.close(format!("closed, as it needs a password: keep it in a folder, and convert {path} again"));
-                draft.route(route);
-            }
+        let place = path.trim_end_matches('/');
+        for spot in draft.spots(true, place, true) {
+            draft.narrow(&spot);
         }
-        for route in draft
-            .routes
-            .iter_mut()
-            .filter(|route| below(route.base().trim_end_matches('/'), path.trim_end_matches('/')))
-        {
+        for route in draft.routes.iter_mut().filter(|route| below(route.at(true), place)) {
             match file.filter(|_| !names.is_empty()) {
                 _ if route.target.1 == NOWHERE => {}
                 Some(file) => {

@@ -4,7 +4,7 @@
 use super::Reader;
 use super::section::{Access, Section, alternatives, suffixes, usual_index};
 use crate::convert::draft::{Draft, Route, list, quote};
-use crate::convert::spots::below;
+use crate::convert::spots::{below, of_name};
 use crate::convert::verdict::Verdict;
 
 impl Reader {
@@ -77,15 +77,12 @@ impl Reader {
         for place in places {
             let place = place.trim_end_matches('/').to_owned();
             if section.is_of_its_own() {
-                for spot in self.draft.spots(by_path, &place) {
+                for spot in self.draft.spots(by_path, &place, section.protects()) {
                     self.draft.narrow(&spot);
                     fits = true;
                 }
             }
-            let covers = |route: &Route| {
-                let at = if by_path { route.base() } else { &route.target.1 };
-                below(at.trim_end_matches('/'), &place) && route.target.0 != "redirect"
-            };
+            let covers = |route: &Route| below(route.at(by_path), &place) && route.target.0 != "redirect";
             // Programs by suffix first, so that what protects the place protects them.
             let files = self.draft.routes.iter().filter(|route| covers(route) && route.target.0 == "files");
             let files = files.filter(|route| route.path.ends_with('/'));
@@ -202,23 +199,27 @@ impl Reader {
             }
             return;
         }
-        let bases = match &section.within {
-            None => vec![("/".to_owned(), self.draft.root.clone())],
+        // Each place that the section stands in, and a route like that place's.
+        let bases: Vec<Route> = match &section.within {
+            None => vec![Route::new("/", "files", self.draft.root.clone().unwrap_or_default())],
             Some((by_path, place)) => {
                 let place = place.trim_end_matches('/');
-                let equal = self.draft.routes.iter().filter(|route| route.path.ends_with('/')).filter(|route| {
-                    (if *by_path { &route.path } else { &route.target.1 }).trim_end_matches('/') == place
-                });
-                let mut bases: Vec<_> = equal.map(|route| (route.path.clone(), Some(route.target.1.clone()))).collect();
-                bases.extend(self.draft.spots(*by_path, place).into_iter().map(|spot| (spot.url, Some(spot.folder))));
-                bases
+                for spot in self.draft.spots(*by_path, place, true) {
+                    self.draft.narrow(&spot);
+                }
+                let whole = self.draft.routes.iter().filter(|route| route.path.ends_with('/') && route.only.is_none());
+                whole.filter(|route| route.at(*by_path) == place).cloned().collect()
             }
         };
         let Some(suffixes) = suffixes(name) else {
             if closes && !name.contains(['*', '?', '[', '(', '\\', '^', '|']) && !bases.is_empty() {
-                for (base, _) in bases {
-                    let mut route = Route::new(format!("{base}{name}"), "files", "");
-                    route.close(format!("{head} is for some only"));
+                for base in bases {
+                    let Some(path) = of_name(&base.path, name) else { continue };
+                    let mut route = Route { path, bare: false, ..base };
+                    match section.auth() {
+                        Some(auth) => route.set("auth", auth),
+                        None => route.close(format!("{head} is for nobody, or for some only")),
+                    }
                     self.draft.route(route);
                 }
             } else if closes {
@@ -227,9 +228,10 @@ impl Reader {
             }
             return;
         };
-        for (base, folder) in bases {
+        for Route { path: base, target: (_, folder), .. } in bases {
+            let folder = Some(folder.as_str()).filter(|folder| !folder.is_empty());
             for (handler, _) in &section.handlers {
-                self.by_suffix(handler, &suffixes, &base, folder.as_deref());
+                self.by_suffix(handler, &suffixes, &base, folder);
             }
             for suffix in suffixes.iter().filter(|_| closes) {
                 let path = if base == "/" { format!("*{suffix}") } else { format!("{base}*{suffix}") };

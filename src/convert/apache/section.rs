@@ -88,14 +88,14 @@ impl Section {
         Some(format!("{{ realm = {}, file = {}{users} }}", quote(realm), quote(file)))
     }
 
+    /// Whether somebody is kept out.
+    pub(super) fn protects(&self) -> bool {
+        self.access.is_some_and(|access| access != Access::Granted) || self.wants_user()
+    }
+
     /// Whether it says anything for a place that no route is for yet.
     pub(super) fn is_of_its_own(&self) -> bool {
-        self.access.is_some_and(|access| access != Access::Granted)
-            || self.wants_user()
-            || self.all_run
-            || !self.handlers.is_empty()
-            || !self.index.is_empty()
-            || !self.env.is_empty()
+        self.protects() || self.all_run || !self.handlers.is_empty() || !self.index.is_empty() || !self.env.is_empty()
     }
 
     /// Says for `route` what it says.

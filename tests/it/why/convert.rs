@@ -25,6 +25,8 @@ fn tree(name: &str) -> Tree {
         "www/staff/a.pl",
         "www/cgi-bin/told",
         "www/cgi-bin/staff/told",
+        "www/cgi-bin/one.pl",
+        "lib/cgi-bin/admin.cgi",
     ] {
         tree.put(program, TELLS, 0o755);
     }
@@ -36,6 +38,7 @@ fn tree(name: &str) -> Tree {
         ("share/icon/a.png", b"an icon"),
         ("www/index.html", b"the first page"),
         ("www/b.inc", b"nobody's"),
+        ("www/b.txt", b"nobody's"),
         ("www/private/i.html", b"nobody's"),
         ("www/staff/i.html", b"for the staff"),
         ("www/inside/i.html", b"for some addresses"),
@@ -122,6 +125,9 @@ fn one_program_for_a_path() {
         &[],
         &[("/cgit/repo/tree", "ran [/cgit] [/repo/tree]"), ("/cgit", "302"), ("/cgit-css/cgit.css", "css of cgit")],
     );
+    let part = "ScriptAlias /cgit @/lib/cgit/cgit.cgi\n<Location /cgit/secret>\n  Require all denied\n</Location>\n";
+    let wanted: Wanted = &[("/cgit/repo", "ran [/cgit] [/repo]"), ("/cgit/secret", "301"), ("/cgit/secret/x", "404")];
+    ask_all("cgit-part", part, &[], wanted);
     let mapserver = "ScriptAlias /cgi-bin/mapserv @/lib/cgi-bin/mapserv\n<Location /cgi-bin/mapserv>\n  \
         SetEnv CONFIG /etc/maps.conf\n</Location>\n";
     ask_all(
@@ -160,6 +166,9 @@ fn what_a_site_of_apache_protects_stays_protected() {
         <Directory @/www>\n  Require all granted\n</Directory>\n<Directory @/lib/cgi-bin>\n  Require all granted\n</Directory>\n\
         <Directory @/www/private>\n  Require all denied\n</Directory>\n\
         <Location /staff>\n  AuthType Basic\n  AuthName Staff\n  AuthUserFile @/users\n  Require valid-user\n</Location>\n\
+        <Location /cgi-bin/admin.cgi>\n  AuthType Basic\n  AuthUserFile @/users\n  Require user joe\n</Location>\n\
+        <Location /b.txt>\n  Require all denied\n</Location>\n\
+        <Directory @/lib/cgi-bin/nagios4>\n  <Files \"status.cgi\">\n    Require all denied\n  </Files>\n</Directory>\n\
         <Location /inside>\n  Require ip 10.0.0.0/8\n</Location>\n\
         <FilesMatch \"\\.(inc|bak)$\">\n  Require all denied\n</FilesMatch>\n</VirtualHost>\n";
     ask_all(
@@ -175,12 +184,28 @@ fn what_a_site_of_apache_protects_stays_protected() {
             ("/private/a.pl", "404"),
             ("/inside/i.html", "404"),
             ("/b.inc", "404"),
+            ("/b.txt", "404"),
             ("/staff/i.html", "401"),
             ("/staff/a.pl", "401"),
             ("joe:/staff/i.html", "for the staff"),
             ("joe:/staff/a.pl", "[joe]"),
+            // One program, with path behind it and without.
+            ("/cgi-bin/admin.cgi", "401"),
+            ("/cgi-bin/admin.cgi/x", "401"),
+            ("joe:/cgi-bin/admin.cgi/x", "ran [/cgi-bin/admin.cgi] [/x] [] [] [joe]"),
+            ("/cgi-bin/nagios4/status.cgi", "404"),
+            ("/cgi-bin/nagios4/status.cgi/x", "404"),
         ],
     );
+}
+
+#[test]
+fn check_knows_what_is_closed_on_purpose() {
+    let tree = tree("checked");
+    let written = "Alias /x/ @/www/\n<FilesMatch \"\\.inc$\">\n  Require all denied\n</FilesMatch>\n";
+    drop(serve(&tree, written, &[]));
+    let checked = tree.command(&["check", "--config", "converted.toml"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
 }
 
 #[test]
@@ -225,7 +250,7 @@ fn lighttpds_own() {
 
 #[test]
 fn busyboxes_users_need_a_file() {
-    let written = "H:@/www\nI:index.html\nA:127.0.0.1\nD:*\n/staff:joe:sesame\n/cgi-bin/staff:joe:sesame\n/private:root:*\n\
+    let written = "H:@/www\nI:index.html\nA:127.0.0.1\nD:*\n/cgi-bin/one.pl:joe:sesame\n/b.txt:joe:sesame\n/staff:joe:sesame\n/cgi-bin/staff:joe:sesame\n/private:root:*\n\
         *.pl:/bin/sh\nE404:/sorry.html\n";
     let open: Wanted = &[("/", "the first page"), ("/cgi-bin/told", "ran [/cgi-bin/told]"), ("/private/i.html", "404")];
     let flags = ["--from", "busybox"];
@@ -244,6 +269,10 @@ fn busyboxes_users_need_a_file() {
             ("joe:/cgi-bin/staff/told", "[joe]"),
             ("joe:/staff/i.html", "for the staff"),
             ("joe:/private/i.html", "404"),
+            ("/cgi-bin/one.pl/x", "401"),
+            ("joe:/cgi-bin/one.pl/x", "ran [/cgi-bin/one.pl] [/x] [] [] [joe]"),
+            ("/b.txt", "401"),
+            ("joe:/b.txt", "nobody's"),
         ],
     );
     let tree = tree("busybox-file");
