@@ -255,6 +255,10 @@ fn secrets_are_masked() {
     {
         assert_eq!(secrets::masked(name, "v") != "v", hidden, "{name}");
     }
+    for (value, hidden) in [("postgres://u:p@h/db", true), ("http://u@h/", false), ("http://h:80/a:b@c", false)] {
+        assert_eq!(secrets::masked("DATABASE_URL", value) != value, hidden, "{value}");
+    }
+    assert_eq!((secrets::masked("DB_PWD", "v"), secrets::masked("PWD", "/srv")), (secrets::MASK, "/srv"));
 }
 
 #[test]
