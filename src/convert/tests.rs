@@ -169,6 +169,11 @@ fn command_lines() {
 #[test]
 fn nonsense_is_no_panic() {
     let pieces = [
+        "<Location /é>\nRequire all denied\n</Location>",
+        "<Files \"é\">\nRequire user x\n</Files>",
+        "DocumentRoot /\nAlias /a /é",
+        "/é:u:p\nH:/é",
+        "server.document-root = \"/\"\nurl.access-deny = ( \"\", \"é\" )",
         "<Directory",
         "</Directory>",
         "ScriptAlias",
