@@ -62,7 +62,7 @@ impl Reader {
     fn enter(&mut self, line: &str, words: &[String]) {
         let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
         let argument = words.get(1).filter(|word| *word != "~").or(words.get(2)).cloned().unwrap_or_default();
-        let mut opaque = false;
+        let (mut opaque, mut loose) = (false, false);
         match name.as_str() {
             // As if every module and every definition were there; what is meant for their absence is not.
             "ifmodule" | "ifdefine" | "ifversion" if !argument.starts_with('!') => {}
@@ -70,7 +70,8 @@ impl Reader {
             "directory" | "location" | "files" if words.get(1).is_none_or(|word| word != "~") => {}
             "virtualhost" => self.draft.leave(line, "what it holds is served for every host name"),
             "directorymatch" | "locationmatch" if alternatives(&argument).is_some() => {}
-            "filesmatch" => {}
+            "filesmatch" | "limit" | "limitexcept" => {}
+            "directorymatch" | "locationmatch" => loose = true,
             _ => {
                 opaque = true;
                 self.opaque += 1;
@@ -79,7 +80,7 @@ impl Reader {
         }
         let within = self.open.iter().rfind(|outer| outer.name.starts_with("directory") || outer.is_by_path());
         let within = within.map(|outer| (outer.is_by_path(), outer.argument.clone()));
-        self.open.push(Section { name, argument, within, opaque, ..Section::default() });
+        self.open.push(Section { name, argument, within, opaque, loose, ..Section::default() });
     }
 
     fn close(&mut self) {
@@ -90,6 +91,15 @@ impl Reader {
         match self.open.last_mut() {
             _ if section.opaque => self.opaque -= 1,
             Some(outer) if section.is_transparent() => outer.absorb(section),
+            Some(outer) if section.name.starts_with("limit") => {
+                // Of methods nothing can be said: who needs a password for one needs it for all.
+                let head = format!("<{} {}>", section.name, section.argument);
+                let kept = section.wants_user();
+                outer.absorb(Section { auth: section.auth, lines: section.lines, ..Section::default() });
+                let why =
+                    if kept { "taken over for every method" } else { "METHODS ARE NOT TOLD APART: all are served" };
+                self.draft.leave(&head, why);
+            }
             _ => self.done.push(section),
         }
     }
@@ -162,6 +172,10 @@ impl Reader {
             }
             "order" => self.draft.leave(line, "who may come is in the lines with Allow and Deny"),
             "allow" | "deny" => self.allow(line, name == "allow", arguments),
+            "sslcertificatefile" | "sslcertificatekeyfile" => {
+                self.draft
+                    .leave(line, "write it under [tls]: cert = FILE, key = FILE; all that is served is encrypted then");
+            }
             "suexecusergroup" => self.draft.leave(line, "started as root, write user = \"NAME\" or user = \"owner\""),
             "serveralias" => self.draft.leave(line, "every name is served; hosts = [..] would limit them"),
             _ => self.draft.leave(line, "nothing here corresponds to it"),

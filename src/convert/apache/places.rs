@@ -2,7 +2,7 @@
 //! folders, as Apache does it.
 
 use super::Reader;
-use super::section::{Access, Section, alternatives, suffixes, usual_index};
+use super::section::{Access, Section, alternatives, beginning, suffixes, usual_index};
 use crate::convert::draft::{Draft, Route, list, quote};
 use crate::convert::spots::{below, of_name};
 use crate::convert::verdict::Verdict;
@@ -24,7 +24,10 @@ impl Reader {
         places.sort_by_key(|section| (section.is_by_path(), section.argument.len()));
         let mut verdicts = Vec::new();
         for section in &places {
-            self.scoped(section, &mut verdicts);
+            match section.loose {
+                true => self.loosely(section, &mut verdicts),
+                false => self.scoped(section, &mut verdicts),
+            }
         }
         self.php(&mut verdicts);
         self.draft.judge(&verdicts);
@@ -65,6 +68,33 @@ impl Reader {
             }
             for (path, folder) in &folders {
                 self.by_suffix(handler, suffixes, path, Some(folder));
+            }
+        }
+    }
+
+    /// What a section with an expression says. A password may be asked for more than was meant; all else must not be
+    /// said of more.
+    fn loosely(&mut self, section: &Section, verdicts: &mut Vec<(String, Verdict)>) {
+        let kind = if section.is_by_path() { "LocationMatch" } else { "DirectoryMatch" };
+        let head = format!("<{kind} \"{}\">", section.argument);
+        let place = beginning(&section.argument);
+        if section.auth().is_some() && !place.is_empty() {
+            let (auth, lines) = (section.auth.clone(), section.lines.clone());
+            let name = if section.is_by_path() { "location" } else { "directory" }.to_owned();
+            let wider = Section { name, argument: place.to_owned(), auth, lines, ..Section::default() };
+            self.scoped(&wider, verdicts);
+            self.draft
+                .leave(&head, "regular expressions are not understood: its password is asked for everything below");
+        } else if section.protects()
+            && section.argument.contains("\\.")
+            && section.argument.trim_start_matches(['^', '/']).starts_with("\\.")
+        {
+            self.draft.leave(&head, "not needed: names with a dot in front are served to nobody");
+        } else {
+            let why = if section.protects() { "WHAT IT PROTECTS IS OPEN: " } else { "" };
+            self.draft.leave(&head, &format!("{why}regular expressions are not understood"));
+            for line in section.lines.iter().chain(&section.limits) {
+                self.draft.leave(line, "inside a section that is not taken over");
             }
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Section {
     pub(super) access: Option<Access>,
     /// The lines that limit by address.
     pub(super) limits: Vec<String>,
+    /// Its argument is an expression of which only the beginning is understood.
+    pub(super) loose: bool,
     /// Nothing in it is understood.
     pub(super) opaque: bool,
 }
@@ -130,6 +132,14 @@ pub(super) fn usual_index(handlers: &[(String, Vec<String>)]) -> Vec<String> {
     let programs: Vec<String> =
         [".cgi", ".pl", ".php"].into_iter().filter(|s| runs(s)).map(|s| format!("index{s}")).collect();
     if programs.is_empty() { programs } else { std::iter::once("index.html".to_owned()).chain(programs).collect() }
+}
+
+/// The plain path that `^/git/.*/git-receive-pack$` begins with, up to its last slash.
+pub(super) fn beginning(expression: &str) -> &str {
+    let path = expression.trim_start_matches('^');
+    let plain = path.find(|c: char| !(c.is_alphanumeric() || "/-_~".contains(c))).unwrap_or(path.len());
+    let plain = &path[..plain];
+    if plain.starts_with('/') { &plain[..plain.rfind('/').unwrap_or(0)] } else { "" }
 }
 
 /// The plain paths of `(/a|/b)` or `^/a`, if that is all the expression says.

@@ -200,6 +200,25 @@ fn what_a_site_of_apache_protects_stays_protected() {
 }
 
 #[test]
+fn a_password_for_an_expression_is_asked_for_more_rather_than_less() {
+    let written = "ScriptAlias /git/ @/lib/cgit/cgit.cgi/\n<LocationMatch \"^/git/.*/git-receive-pack$\">\n  AuthType Basic\n  \
+        AuthUserFile @/users\n  Require valid-user\n</LocationMatch>\nScriptAlias /cgi-bin/ @/lib/cgi-bin/\n\
+        <Location /cgi-bin>\n  AuthType Basic\n  AuthUserFile @/users\n  <LimitExcept GET HEAD>\n    Require valid-user\n  \
+        </LimitExcept>\n</Location>\n";
+    ask_all(
+        "expression",
+        written,
+        &[],
+        &[
+            ("/git/x/git-receive-pack", "401"),
+            ("joe:/git/x/git-receive-pack", "ran [/git] [/x/git-receive-pack] [] [] [joe]"),
+            ("/cgi-bin/awstats.pl", "401"),
+            ("joe:/cgi-bin/awstats.pl", "ran "),
+        ],
+    );
+}
+
+#[test]
 fn check_knows_what_is_closed_on_purpose() {
     let tree = tree("checked");
     let written = "Alias /x/ @/www/\n<FilesMatch \"\\.inc$\">\n  Require all denied\n</FilesMatch>\n";
