@@ -148,9 +148,8 @@ impl Cli {
             }
             Some(Command::Man) => {
                 let mut text = Vec::new();
-                let page = clap_mangen::Man::new(<Self as clap::CommandFactory>::command());
                 // Writing to memory cannot fail.
-                let _ = page.render(&mut text);
+                let _ = manual(&mut text);
                 Action::Print(text)
             }
             Some(Command::Check(check)) => Action::Check(check),
@@ -164,6 +163,29 @@ impl Cli {
             None => Action::Serve(Box::new(self.serve.flags())),
         }
     }
+}
+
+/// One page for all: each command is a section of it, rather than a page that nobody installs.
+fn manual(out: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut command = <Cli as clap::CommandFactory>::command();
+    command.build();
+    let page = clap_mangen::Man::new(command.clone());
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    page.render_synopsis_section(out)?;
+    page.render_description_section(out)?;
+    page.render_options_section(out)?;
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        let name = command.get_name().to_uppercase();
+        let page = clap_mangen::Man::new(command.clone());
+        let mut section = Vec::new();
+        page.render_synopsis_section(&mut section)?;
+        page.render_description_section(&mut section)?;
+        page.render_options_section(&mut section)?;
+        out.extend_from_slice(format!(".SH {name}\n").as_bytes());
+        out.extend_from_slice(String::from_utf8_lossy(&section).replace("\n.SH ", "\n.SS ").as_bytes());
+    }
+    page.render_version_section(out)
 }
 
 impl Serve {
@@ -203,6 +225,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_tells_every_flag_of_every_command() {
+        let mut page = Vec::new();
+        manual(&mut page).unwrap();
+        let page = String::from_utf8(page).unwrap().replace("\\-", "-");
+        for words in [".SH RUN", "--path-info", "--htpasswd", "--fix", ".SH WHY", "--python-compat"] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub fn greeting(config: &Config) -> String {
         };
         let _ = writeln!(text, "  {pattern:<14} {word:<8} {path}");
     }
+    let is_view = |pattern: &Pattern| matches!(pattern, Pattern::Exact(path) if path == b"/status");
+    if config.routes.iter().any(|route| matches!(route.target, Target::Status(_)) && is_view(&route.pattern)) {
+        text.push_str("  /status        what is running, how often each script failed\n");
+    }
     let mut looked = Vec::new();
     let findings = look(config, &mut looked);
     let bad = looked.iter().filter(|script| findings.iter().any(|finding| finding.file == script.file)).count();

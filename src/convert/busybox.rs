@@ -1,6 +1,6 @@
 //! busybox httpd.conf: a letter, a colon, a value.
 
-use super::draft::{Draft, Route, list, quote};
+use super::draft::{Draft, HERE, Route, User, list, quote};
 
 pub(super) fn read(text: &str) -> Draft {
     let mut draft = Draft::default();
@@ -10,6 +10,7 @@ pub(super) fn read(text: &str) -> Draft {
         line[2..].clone_into(&mut home);
     }
     draft.top("document-root", quote(&home));
+    draft.root = Some(home.clone());
     draft.route(Route::new("/cgi-bin/", "scripts", format!("{}/cgi-bin", home.trim_end_matches('/'))));
     for line in lines() {
         let Some((key, value)) = line.split_once(':') else {
@@ -19,7 +20,9 @@ pub(super) fn read(text: &str) -> Draft {
         match key {
             "H" => {}
             "I" => draft.top("index", list(&[value])),
-            "A" | "D" => draft.leave(line, "ACCESS IS NOT LIMITED BY ADDRESS: bind to fewer of them"),
+            // Everybody is what comes without these lines, too.
+            "A" | "a" if value == "*" => {}
+            "A" | "a" | "D" | "d" => by_address(&mut draft, line),
             "P" => draft.leave(line, "no proxy is built in: put one in front"),
             "E404" => draft.leave(line, "DOCUMENT ROOT/404.html is the page for what is not there"),
             _ if key.starts_with('E') => draft.leave(line, "only 404 has a page of its own: DOCUMENT ROOT/404.html"),
@@ -29,14 +32,25 @@ pub(super) fn read(text: &str) -> Draft {
                 draft.route(route);
             }
             _ if key.starts_with('.') => draft.leave(line, "media types come from /etc/mime.types"),
-            _ if key.starts_with('/') => {
-                draft.leave(
-                    &format!("{key}:(user):(password)"),
-                    "CREDENTIALS: htpasswd -cB FILE USER, then auth = { file = \"FILE\" } in the route for that path",
-                );
-            }
+            _ if key.starts_with('/') => match value.split_once(':') {
+                Some((name, password)) => draft.users.push(User {
+                    path: key.to_owned(),
+                    name: name.to_owned(),
+                    password: password.to_owned(),
+                }),
+                None => draft.leave(line, "a path without a user and a password"),
+            },
             _ => draft.leave(line, "nothing here corresponds to it"),
         }
     }
     draft
+}
+
+/// One list for the whole server, so this machine's own address can stand for it.
+fn by_address(draft: &mut Draft, line: &str) {
+    draft.top("bind", format!("{} # {HERE}", list(&["127.0.0.1"])));
+    draft.leave(
+        line,
+        "WHO COMES IS NOT LIMITED BY ADDRESS: so bind says that only this machine may; a proxy can say more",
+    );
 }

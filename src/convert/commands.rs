@@ -53,6 +53,7 @@ fn from_python(words: &[String]) -> Result<String, String> {
     // Python listens everywhere unless it is told.
     let mut bind = String::new();
     let mut cgi = false;
+    let mut headers: Vec<String> = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let (flag, inline) = match word.split_once('=') {
@@ -67,12 +68,17 @@ fn from_python(words: &[String]) -> Result<String, String> {
             "-p" | "--protocol" => drop(value()?),
             "--content-type" => draft.top("content-type", quote(&value()?)),
             "--tls-cert" | "--tls-key" | "--tls-password-file" => {
+                let key = flag.trim_start_matches("--tls-").to_owned();
                 let value = value()?;
-                draft.leave(&format!("{flag} {value}"), "write it under [tls]: cert, key, password-file");
+                draft.tls.push((key, quote(&value)));
             }
             "-H" | "--header" => {
                 let (name, value) = (value()?, words.next().cloned().unwrap_or_default());
-                draft.leave(&format!("-H {name} {value}"), "give the same flag to cgiserve");
+                headers.push(format!("{} = {}", quote(&name), quote(&value)));
+                draft.leave(
+                    &format!("-H {name} {value}"),
+                    "taken over for files; the same flag of cgiserve is for scripts, too",
+                );
             }
             port if port.parse::<u16>().is_ok() => draft.top("port", port.to_owned()),
             ">" | ">>" | "2>" | "2>&1" | "&" | "|" | ";" | "&&" => break,
@@ -83,6 +89,9 @@ fn from_python(words: &[String]) -> Result<String, String> {
     draft.top("document-root", quote("."));
     draft.top("bind", list(&[bind]));
     draft.top("listing", quote("python"));
+    if !headers.is_empty() {
+        draft.top("headers", format!("{{ {} }}", headers.join(", ")));
+    }
     if cgi {
         for folder in ["cgi-bin", "htbin"] {
             draft.route(Route::new(format!("/{folder}/"), "scripts", folder));

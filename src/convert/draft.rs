@@ -11,10 +11,33 @@ pub(super) struct Draft {
     pub(super) scripts: Vec<(String, String)>,
     /// Variables for every script.
     pub(super) env: Vec<(String, String)>,
+    /// The document root, if there is one.
+    pub(super) root: Option<String>,
     /// The routes, in the order written.
     pub(super) routes: Vec<Route>,
+    /// Keys of `[tls]`.
+    pub(super) tls: Vec<(String, String)>,
+    /// Users and passwords that stood in the file itself: their place is a file of their own.
+    pub(super) users: Vec<User>,
     /// Lines that were not taken over, and why not.
     pub(super) left: Vec<(String, String)>,
+}
+
+/// Behind `bind`, where it is narrower than what was written.
+pub(super) const HERE: &str = "for this machine only, as access was limited by address";
+
+/// Where a path leads that nobody may see: it is there on every system, and never a folder.
+pub(super) const NOWHERE: &str = "/dev/null";
+
+/// A user, for a path and what is below it.
+#[derive(Debug)]
+pub(super) struct User {
+    /// The path.
+    pub(super) path: String,
+    /// The user's name.
+    pub(super) name: String,
+    /// As it stood there: the password, or a hash of it.
+    pub(super) password: String,
 }
 
 /// One `[[route]]`.
@@ -22,12 +45,18 @@ pub(super) struct Draft {
 pub(super) struct Route {
     /// `path`.
     pub(super) path: String,
+    /// Whether the path without its last slash is meant, too.
+    pub(super) bare: bool,
     /// `scripts`, `script`, `files` or `redirect`, and its value.
     pub(super) target: (&'static str, String),
     /// Other keys, as TOML.
     pub(super) keys: Vec<(String, String)>,
     /// Variables of its scripts.
     pub(super) env: Vec<(String, String)>,
+    /// Why it is not what was written; stands above it.
+    pub(super) note: Option<String>,
+    /// The one URL and file that it is for, where its path says more than that.
+    pub(super) only: Option<(String, String)>,
 }
 
 impl Route {
@@ -39,6 +68,41 @@ impl Route {
     pub(super) fn set(&mut self, key: &str, value: String) {
         self.keys.retain(|(known, _)| known != key);
         self.keys.push((key.to_owned(), value));
+    }
+
+    /// Nobody gets in any more, for this reason.
+    pub(super) fn close(&mut self, why: String) {
+        self.target = ("files", NOWHERE.to_owned());
+        self.keys.clear();
+        self.env.clear();
+        self.note = Some(why);
+    }
+
+    /// The path up to the last slash; a suffix without one is meant everywhere.
+    pub(super) fn base(&self) -> &str {
+        let base = self.path.split('*').next().unwrap_or_default();
+        if base.is_empty() { "/" } else { base }
+    }
+
+    /// Where it is: its URL, or the folder or file that it serves; without the last slash.
+    pub(super) fn at(&self, by_path: bool) -> &str {
+        let at = match &self.only {
+            Some((url, file)) => {
+                if by_path {
+                    url
+                } else {
+                    file
+                }
+            }
+            None if by_path => self.base(),
+            None => &self.target.1,
+        };
+        at.trim_end_matches('/')
+    }
+
+    /// What stands behind `*`.
+    pub(super) fn suffix(&self) -> Option<&str> {
+        self.path.split_once('*').map(|(_, suffix)| suffix)
     }
 
     /// Whether programs answer.
@@ -64,6 +128,23 @@ impl Draft {
         new
     }
 
+    /// The same for a suffix. Folders of programs below keep theirs: a suffix would go before a folder.
+    pub(super) fn suffix_route(&mut self, route: Route) {
+        let (base, suffix) = (route.base().to_owned(), route.suffix().unwrap_or_default().to_owned());
+        let inner = |known: &&Route| {
+            let path = &known.path;
+            known.target.0 == "scripts" && path.ends_with('/') && *path != base && path.starts_with(&base)
+        };
+        let inner = self.routes.iter().filter(inner);
+        let inner = inner.map(|known| Route { path: format!("{}*{suffix}", known.path), ..known.clone() });
+        let inner: Vec<Route> = inner.collect();
+        if self.route(route) {
+            for route in inner {
+                self.route(route);
+            }
+        }
+    }
+
     /// Notes a line that is not taken over.
     pub(super) fn leave(&mut self, line: &str, why: &str) {
         self.left.push((line.trim().to_owned(), why.to_owned()));
@@ -79,6 +160,12 @@ impl Draft {
         if !self.top.iter().any(|(key, _)| key == "document-root" || key == "directory") {
             text.push_str("default-routes = false\n");
         }
+        if !self.tls.is_empty() {
+            text.push_str("\n[tls]\n");
+            for (key, value) in &self.tls {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+        }
         if !self.scripts.is_empty() || !self.env.is_empty() {
             text.push_str("\n[scripts]\n");
             for (key, value) in &self.scripts {
@@ -87,7 +174,15 @@ impl Draft {
             write_env(&mut text, &self.env);
         }
         for route in &self.routes {
-            let _ = writeln!(text, "\n[[route]]\npath = {}", quote(&route.path));
+            text.push('\n');
+            if let Some(note) = &route.note {
+                let _ = writeln!(text, "# {}", one_line(note));
+            }
+            let path = match route.bare {
+                true => list(&[route.path.trim_end_matches('/'), &route.path]),
+                false => quote(&route.path),
+            };
+            let _ = writeln!(text, "[[route]]\npath = {path}");
             let _ = writeln!(text, "{} = {}", route.target.0, quote(&route.target.1));
             for (key, value) in &route.keys {
                 let _ = writeln!(text, "{key} = {value}");
@@ -97,12 +192,16 @@ impl Draft {
         if !self.left.is_empty() {
             text.push_str("\n# Not taken over:\n");
             for (line, why) in &self.left {
-                let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                let _ = writeln!(text, "#   {line}\n#     -> {why}");
+                let _ = writeln!(text, "#   {}\n#     -> {}", one_line(line), one_line(why));
             }
         }
         text
     }
+}
+
+/// What a comment may hold.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn write_env(text: &mut String, env: &[(String, String)]) {

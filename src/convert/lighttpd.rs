@@ -1,7 +1,9 @@
 //! lighttpd: assignments, and the conditions around them.
 
-use super::draft::{Draft, Route, list, literal, prefix, quote};
+use super::draft::{Draft, NOWHERE, Route, list, literal, prefix, quote};
 use super::is_program;
+use super::spots::below;
+use super::verdict::Verdict;
 
 /// A value on the right side.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,13 +59,53 @@ pub(super) fn read(text: &str) -> Draft {
             draft.route(Route::new(prefix(&url), kind, folder.trim_end_matches('/')));
         }
     }
+    draft.root.clone_from(&root);
+    // What runs before what is said of it.
+    for assignment in assignments.iter().filter(|a| a.key == "cgi.assign") {
+        assign(&mut draft, assignment, root.as_deref());
+    }
     for assignment in &assignments {
         one(&mut draft, assignment, root.as_deref());
     }
     for assignment in assignments.iter().filter(|a| a.key == "auth.require") {
         credentials(&mut draft, assignment, find("auth.backend.htpasswd.userfile").map(|a| a.value.text()));
     }
+    let mut verdicts = Vec::new();
+    for assignment in assignments.iter().filter(|a| a.key == "url.access-deny") {
+        denied(&mut draft, assignment, &mut verdicts);
+    }
+    draft.judge(&verdicts);
     draft
+}
+
+/// `url.access-deny`: suffixes of what nobody sees; "" is everything, often but for some addresses.
+fn denied(draft: &mut Draft, assignment: &Assignment, verdicts: &mut Vec<(String, Verdict)>) {
+    let Assignment { conditions, value, line, .. } = assignment;
+    let by_address = conditions.iter().any(|condition| condition.contains("remoteip"));
+    let bases: Vec<String> = conditions.iter().filter_map(|condition| url_prefix(condition)).collect();
+    if conditions.len() > bases.len() + usize::from(by_address) {
+        draft.leave(line, "WHAT IT PROTECTS IS OPEN: its condition is not one on the beginning of the path");
+        return;
+    }
+    let base = bases.into_iter().max_by_key(String::len).unwrap_or_else(|| "/".to_owned());
+    let why = match by_address {
+        true => Verdict::Limited(vec![format!("{} {line}", conditions.join(" "))]),
+        false => Verdict::Closed(format!("nobody may see it: {line}")),
+    };
+    for suffix in value.texts() {
+        if !suffix.is_empty() && !suffix.contains(['/', '*']) {
+            let path = if base == "/" { format!("*{suffix}") } else { format!("{base}*{suffix}") };
+            draft.routes.retain(|route| route.path != path);
+            draft.route(Route::new(&path, "files", NOWHERE));
+            verdicts.push((path, why.clone()));
+            continue;
+        }
+        let place = base.trim_end_matches('/');
+        let spots = draft.spots(true, place, true);
+        spots.iter().for_each(|spot| draft.narrow(spot));
+        let covered = draft.routes.iter().filter(|route| below(route.at(true), place));
+        verdicts.extend(covered.map(|route| (route.path.clone(), why.clone())));
+    }
 }
 
 fn one(draft: &mut Draft, assignment: &Assignment, root: Option<&str>) {
@@ -88,26 +130,33 @@ fn one(draft: &mut Draft, assignment: &Assignment, root: Option<&str>) {
         "server.max-request-size" => {
             draft.scripts.push(("max-body".to_owned(), quote(&format!("{} KiB", value.text()))));
         }
-        "setenv.add-environment" | "setenv.set-environment" => draft.env.extend(value.pairs()),
+        "setenv.add-environment" | "setenv.set-environment" => environment(draft, assignment),
         "cgi.local-redir" => {
             draft.scripts.push(("local-redirect".to_owned(), (value.text() == "enable").to_string()));
         }
-        "cgi.assign" => assign(draft, assignment, root),
-        "alias.url" => {}
+        "cgi.assign" | "alias.url" => {}
         "auth.require" | "auth.backend.htpasswd.userfile" => {}
         "auth.backend" if value.text() == "htpasswd" => {}
         "url.redirect" => redirects(draft, assignment),
+        "fastcgi.server" => {
+            draft.leave(line, "programs are started here: a route with interpreter = { \".php\" = \"php-cgi\" }")
+        }
         "server.errorlog" => draft.leave(line, "one log for all: [log] file = \"..\""),
         "server.modules" => draft.leave(line, "not needed: there are no modules"),
         "cgi.execute-x-only" => draft.leave(line, "not needed: a script without the x bit never runs"),
         "server.username" | "server.groupname" => draft.leave(line, "started as root, write user = \"NAME\""),
-        "url.access-deny" | "static-file.exclude-extensions" => {
-            draft.leave(
-                line,
-                "files with a script's suffix and backups are never served as text; keep others elsewhere",
-            );
-        }
+        "url.access-deny" => {}
+        "static-file.exclude-extensions" => hidden(draft, value, root),
         _ => draft.leave(line, "nothing here corresponds to it"),
+    }
+}
+
+/// Variables for everything, or for what is below the path of the condition.
+fn environment(draft: &mut Draft, assignment: &Assignment) {
+    let base = assignment.conditions.iter().find_map(|condition| url_prefix(condition));
+    let Some(base) = base else { return draft.env.extend(assignment.value.pairs()) };
+    for route in draft.routes.iter_mut().filter(|route| route.base().starts_with(&base) && route.runs()) {
+        route.env.extend(assignment.value.pairs());
     }
 }
 
@@ -140,7 +189,19 @@ fn assign(draft: &mut Draft, assignment: &Assignment, root: Option<&str>) {
             let suffix = if suffix.is_empty() { "." } else { &suffix };
             route.set("interpreter", format!("{{ {} = {} }}", quote(suffix), quote(&program)));
         }
-        draft.route(route);
+        match route.suffix() {
+            Some(_) => draft.suffix_route(route),
+            None => draft.routes.push(route),
+        }
+    }
+}
+
+/// Files that are only ever programs. Those of a folder of programs are none of these.
+fn hidden(draft: &mut Draft, value: &Value, root: Option<&str>) {
+    for suffix in value.texts().iter().filter(|_| root.is_some()) {
+        let mut route = Route::new(format!("*{suffix}"), "files", "");
+        route.close("not served as files: static-file.exclude-extensions".to_owned());
+        draft.suffix_route(route);
     }
 }
 
@@ -161,25 +222,32 @@ fn credentials(draft: &mut Draft, assignment: &Assignment, file: Option<String>)
     let Value::List(places) = &assignment.value else { return };
     for (place, rules) in places {
         let (place, rules) = (place.clone().unwrap_or_default(), rules.pairs());
+        let place = place.trim_end_matches('/');
         let rule = |name: &str| rules.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let basic = rule("method").is_none_or(|method| method == "basic");
-        let routes = draft.routes.iter_mut().filter(|route| route.path.starts_with(place.trim_end_matches('/')));
+        let spots = draft.spots(true, place, true);
+        spots.iter().for_each(|spot| draft.narrow(spot));
         let mut fits = false;
-        if let Some(file) = file.as_ref().filter(|_| basic) {
-            for route in routes {
-                fits = true;
-                let realm = rule("realm").unwrap_or_else(|| "cgiserve".to_owned());
-                let mut auth = format!("{{ realm = {}, file = {}", quote(&realm), quote(file));
-                let require = rule("require").unwrap_or_default();
-                let users: Vec<&str> = require.split('|').filter_map(|user| user.strip_prefix("user=")).collect();
-                if !users.is_empty() {
-                    auth.push_str(&format!(", users = {}", list(&users)));
-                }
-                route.set("auth", format!("{auth} }}"));
+        for route in draft.routes.iter_mut().filter(|route| below(route.at(true), place)) {
+            fits = true;
+            let Some(file) = file.as_ref().filter(|_| basic) else {
+                route.close(format!(
+                    "closed, as only basic with a file of htpasswd can be said here: {}",
+                    assignment.line
+                ));
+                continue;
+            };
+            let realm = rule("realm").unwrap_or_else(|| "cgiserve".to_owned());
+            let mut auth = format!("{{ realm = {}, file = {}", quote(&realm), quote(file));
+            let require = rule("require").unwrap_or_default();
+            let users: Vec<&str> = require.split('|').filter_map(|user| user.strip_prefix("user=")).collect();
+            if !users.is_empty() {
+                auth.push_str(&format!(", users = {}", list(&users)));
             }
+            route.set("auth", format!("{auth} }}"));
         }
         if !fits {
-            draft.leave(&assignment.line, "CREDENTIALS: only basic, with a file of htpasswd, for a path with a route");
+            draft.leave(&assignment.line, "for a place that no route here serves");
         }
     }
 }

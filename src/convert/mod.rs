@@ -6,8 +6,11 @@ mod busybox;
 mod commands;
 mod draft;
 mod lighttpd;
+mod passwords;
+mod spots;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +25,9 @@ pub struct Convert {
     /// What it is [default: guessed]
     #[arg(long, value_name = "SERVER")]
     from: Option<From>,
+    /// Where to write users whose passwords stand in the configuration itself; without it nobody gets in there
+    #[arg(long, value_name = "FILE")]
+    htpasswd: Option<PathBuf>,
     /// The configuration; - is standard input. Behind --: a command line of websocketd or python -m http.server
     #[arg(required = true, trailing_var_arg = true)]
     file: Vec<String>,
@@ -50,13 +56,22 @@ impl Convert {
         let Some(from) = self.from.or_else(|| guess(&text, &name)) else {
             return fail(&format!("{name}: whose configuration is it? Say --from"));
         };
-        match convert(from, &text) {
+        match self.convert(from, &text) {
             Ok(converted) => match io::stdout().write_all(converted.as_bytes()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             },
             Err(problem) => fail(&problem),
         }
+    }
+
+    fn convert(&self, from: From, text: &str) -> Result<String, String> {
+        let file = self.htpasswd.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+        let (converted, users) = convert(from, text, file.as_deref())?;
+        if let Some(file) = file.filter(|_| !users.is_empty()) {
+            passwords::write(&users, &file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(converted)
     }
 
     fn read(&self) -> io::Result<(String, String)> {
@@ -80,32 +95,46 @@ fn fail(problem: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The configuration in `text` as `cgiserve.toml`.
+/// The configuration in `text` as `cgiserve.toml`, and the users that `htpasswd` is to hold.
 ///
 /// # Errors
 /// It is a command line that means nothing.
-pub fn convert(from: From, text: &str) -> Result<String, String> {
-    let draft = match from {
+fn convert(from: From, text: &str, htpasswd: Option<&Path>) -> Result<(String, Vec<draft::User>), String> {
+    let mut draft = match from {
         From::Apache => apache::read(text),
         From::Lighttpd => lighttpd::read(text),
         From::Busybox => busybox::read(text),
-        From::Command => return commands::read(text),
+        From::Command => return Ok((commands::read(text)?, Vec::new())),
     };
-    Ok(draft.text())
+    passwords::protect(&mut draft, htpasswd);
+    Ok((draft.text(), draft.users))
 }
 
 /// Whose configuration it is, by its words.
 fn guess(text: &str, name: &str) -> Option<From> {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first_word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-    if text.contains("http.server") || text.contains("websocketd") {
+    if lines().any(|line| line.contains("http.server") || line.contains("websocketd")) {
         return Some(From::Command);
     }
     if lines().any(|line| line.starts_with("server.") || line.starts_with("$HTTP[") || line.starts_with("cgi.assign")) {
         return Some(From::Lighttpd);
     }
     let directives = ["scriptalias", "alias", "<directory", "<ifmodule", "<virtualhost", "<location", "setenv"];
-    let more = ["documentroot", "addhandler", "servername", "loadmodule", "action", "define", "<ifdefine", "listen"];
+    let more = [
+        "<files",
+        "<filesmatch",
+        "<directorymatch",
+        "redirect",
+        "documentroot",
+        "addhandler",
+        "servername",
+        "loadmodule",
+        "action",
+        "define",
+        "<ifdefine",
+        "listen",
+    ];
     if lines().any(|line| directives.contains(&&*first_word(line)) || more.contains(&&*first_word(line))) {
         return Some(From::Apache);
     }

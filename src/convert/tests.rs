@@ -7,7 +7,7 @@ use crate::config::{Config, Flags, resolve_text};
 use crate::route::{Route, Target};
 
 fn served(from: From, text: &str) -> (String, Config) {
-    let toml = convert(from, text).unwrap();
+    let (toml, _) = convert(from, text, None).unwrap();
     let folder = std::env::temp_dir();
     let flags = Flags { directory: Some(folder), ..Flags::default() };
     let config = resolve_text(&flags, "converted", &toml).unwrap_or_else(|problems| panic!("{problems}\n{toml}"));
@@ -68,7 +68,13 @@ fn what_debians_packages_say_to_apache() {
             ],
         ),
         (awstats, &[("/awstats-icon/", "files /usr/share/awstats/icon"), ("/cgi-bin/", "scripts /usr/lib/cgi-bin")]),
-        (mapserver, &[("/cgi-bin/mapserv/", "script /usr/lib/cgi-bin/mapserv.cgi")]),
+        (
+            mapserver,
+            &[
+                ("/cgi-bin/mapserv", "script /usr/lib/cgi-bin/mapserv.cgi"),
+                ("/cgi-bin/mapserv/", "script /usr/lib/cgi-bin/mapserv.cgi"),
+            ],
+        ),
     ] {
         assert_eq!(guess(text, "x"), Some(From::Apache));
         let (toml, config) = served(From::Apache, text);
@@ -109,8 +115,11 @@ fn what_people_write_for_apache() {
     }
     assert_eq!(config.server_name.as_deref(), Some("www.example.org"));
     let guarded = config.routes.iter().filter(|route| route.auth.is_some()).count();
-    assert_eq!(guarded, 1, "{toml}");
-    for left in ["RewriteRule ^/x /y", "ErrorDocument 404", "<FilesMatch", "Require all denied", "<VirtualHost *:80>"] {
+    // The folder, and the suffixes that go before it.
+    assert_eq!(guarded, 4, "{toml}");
+    assert_eq!(target(&config, "/cgi-bin/*.pl"), "scripts /srv/cgi-bin", "{toml}");
+    assert_eq!(target(&config, "*.inc"), "files /dev/null", "{toml}");
+    for left in ["RewriteRule ^/x /y", "ErrorDocument 404", "<VirtualHost *:80>"] {
         assert!(toml.contains(&format!("#   {left}")), "{left}:\n{toml}");
     }
     for kept in
@@ -141,9 +150,10 @@ fn busybox() {
     let text = "H:/srv/www\nI:index.html\nA:10.0.0.\nD:*\n*.sh:/bin/sh\n/cgi-bin:admin:hunter2\nE404:/404.html\n.png:image/png\n";
     assert_eq!(guess(text, "x"), Some(From::Busybox));
     let (toml, config) = served(From::Busybox, text);
-    assert_eq!(target(&config, "/cgi-bin/"), "scripts /srv/www/cgi-bin", "{toml}");
+    assert_eq!(target(&config, "/cgi-bin/"), "files /dev/null", "nobody without a password: {toml}");
     assert_eq!(target(&config, "*.sh"), "scripts /srv/www", "{toml}");
-    assert!(!toml.contains("hunter2") && toml.contains("#   /cgi-bin:(user)"), "{toml}");
+    assert!(!toml.contains("hunter2") && toml.contains("--htpasswd"), "{toml}");
+    assert!(toml.contains("bind = [\"127.0.0.1\"] # "), "{toml}");
 }
 
 #[test]
@@ -153,12 +163,17 @@ fn command_lines() {
     assert!(target(&config, "/cgi-bin/").starts_with("scripts /"), "{toml}");
     let (toml, _) = served(From::Command, "ExecStart=/usr/bin/websocketd --port=8084 /bin/cat -u");
     assert!(toml.contains("port = 8084") && toml.contains("/bin/cat"), "{toml}");
-    assert!(convert(From::Command, "echo hello").is_err());
+    assert!(convert(From::Command, "echo hello", None).is_err());
 }
 
 #[test]
 fn nonsense_is_no_panic() {
     let pieces = [
+        "<Location /é>\nRequire all denied\n</Location>",
+        "<Files \"é\">\nRequire user x\n</Files>",
+        "DocumentRoot /\nAlias /a /é",
+        "/é:u:p\nH:/é",
+        "server.document-root = \"/\"\nurl.access-deny = ( \"\", \"é\" )",
         "<Directory",
         "</Directory>",
         "ScriptAlias",
@@ -179,7 +194,7 @@ fn nonsense_is_no_panic() {
         for a in pieces {
             for b in pieces {
                 for c in pieces {
-                    let _ = convert(from, &format!("{a} {b}{c}\n{c}={b}{a}"));
+                    let _ = convert(from, &format!("{a} {b}{c}\n{c}={b}{a}"), None);
                 }
             }
         }

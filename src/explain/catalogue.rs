@@ -90,7 +90,7 @@ causes! {
     NoBlankLine => "no-blank-line",
         "The header that {file} wrote has no blank line behind it: its last line is \"{line}\".",
         "Print an empty line between header and body.",
-        "printf 'Content-Type: text/html\\n\\n'";
+        "{print}";
     /// A line of the header is none.
     HeaderLineWithoutColon => "header-line-without-colon",
         "{file} wrote a line into its header that is not \"Name: value\": \"{line}\".",

@@ -55,6 +55,8 @@ pub struct FileFacts {
     pub program: Program,
     /// Names of the files in its folder; bounded.
     pub neighbours: Vec<String>,
+    /// The first octets of the Python modules beside it that it imports, or that these import; bounded.
+    pub helpers: Vec<(String, Vec<u8>)>,
     /// As whom it runs.
     pub who: Who,
     /// Whether a file that everybody may write is refused.

@@ -147,11 +147,17 @@ fn python(facts: &FileFacts, text: &str) -> Vec<Diagnosis> {
     let file = words::path(&facts.file);
     let mut all = Vec::new();
     let version = version(&facts.program);
-    for module in text.lines().flat_map(imports) {
-        if let Some(shadow) = shadow(facts, module) {
-            all.push(shadow);
-        } else if let Some(package) = stdlib::package_for(module).filter(|_| version.is_some_and(|v| v >= (3, 13))) {
-            all.push(gone(facts, &file, module, package));
+    let folder = facts.file.parent().unwrap_or(Path::new("/"));
+    let helpers =
+        facts.helpers.iter().map(|(name, head)| (words::path(&folder.join(name)), String::from_utf8_lossy(head)));
+    for (file, text) in std::iter::once((file.clone(), text.into())).chain(helpers) {
+        for module in text.lines().flat_map(imports) {
+            if let Some(shadow) = shadow(facts, &file, module) {
+                all.push(shadow);
+            } else if let Some(package) = stdlib::package_for(module).filter(|_| version.is_some_and(|v| v >= (3, 13)))
+            {
+                all.push(gone(facts, &file, module, package));
+            }
         }
     }
     let old = |line: &&str| {
@@ -184,16 +190,26 @@ pub(super) fn gone(facts: &FileFacts, file: &str, module: &str, package: &str) -
     Cause::PythonCgiModuleGone.because(&facts)
 }
 
-/// That a file beside the script hides the standard `module`.
-pub(super) fn shadow(facts: &FileFacts, module: &str) -> Option<Diagnosis> {
+/// The next module beside a Python script that it, or one that is known, imports.
+pub(super) fn next_helper(facts: &FileFacts) -> Option<String> {
+    let head = facts.head.as_ref().filter(|_| language(facts) == Some("python"))?;
+    std::iter::once(head).chain(facts.helpers.iter().map(|(_, head)| head)).find_map(|head| {
+        let text = String::from_utf8_lossy(head);
+        let wanted = text.lines().flat_map(imports).filter(|module| !stdlib::is_standard(module));
+        let mut wanted = wanted.map(|module| format!("{module}.py"));
+        wanted.find(|name| facts.neighbours.contains(name) && !facts.helpers.iter().any(|(known, _)| known == name))
+    })
+}
+
+/// That a file beside the script hides the standard `module` from `importer`.
+pub(super) fn shadow(facts: &FileFacts, importer: &str, module: &str) -> Option<Diagnosis> {
     let name = format!("{module}.py");
     if !stdlib::is_standard(module) || !facts.neighbours.contains(&name) {
         return None;
     }
     let folder = facts.file.parent().unwrap_or(Path::new("/"));
     let (shadow, renamed) = (words::path(&folder.join(&name)), words::path(&folder.join(format!("my_{name}"))));
-    let file = words::path(&facts.file);
-    let facts = [("file", &*file), ("module", module), ("shadow", &shadow), ("renamed", &renamed)];
+    let facts = [("file", importer), ("module", module), ("shadow", &shadow), ("renamed", &renamed)];
     Some(Cause::ShadowedModule.because(&facts))
 }
 

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::facts::{FileFacts, Stat, Who};
+use super::facts::{FileFacts, Right, Stat, Who};
+use super::nearest;
 use super::program::{self, Kind, Program};
 use crate::gateway::Settings;
 use crate::gateway::settings::User;
@@ -15,6 +16,10 @@ use crate::gateway::settings::User;
 const HEAD: u64 = 64 << 10;
 /// Names of a folder that are looked at.
 const NEIGHBOURS: usize = 2000;
+/// Modules beside a script that are read with it.
+const HELPERS: usize = 32;
+/// Programs of one folder among which one with nearly the same name is looked for.
+const PROGRAMS: usize = 20_000;
 /// Where programs are looked for when the script's environment does not say.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -25,18 +30,27 @@ pub fn file(file: &Path, settings: &Settings, interpreted: bool) -> FileFacts {
     let head = metadata.as_ref().filter(|metadata| metadata.is_file()).and_then(|_| read(file).ok());
     let above = file.parent().unwrap_or(Path::new("/"));
     let owner = metadata.as_ref().map(|m| (m.uid(), m.gid()));
-    FileFacts {
-        program: head.as_deref().map(|head| program(head, &search_path(settings))).unwrap_or_default(),
+    let who = owners.who(settings, owner);
+    let looks = Looks { owners: &owners, who: &who, path: search_path(settings) };
+    let mut facts = FileFacts {
+        program: head.as_deref().map(|head| looks.program(head)).unwrap_or_default(),
         stat: metadata.as_ref().map(|metadata| owners.stat(metadata)),
         folders: owners.folders(above),
         head,
         noexec: metadata.as_ref().and_then(|metadata| noexec(file, metadata)),
         interpreted,
         neighbours: names(above),
-        who: owners.who(settings, owner),
+        who,
         refuse_writable: settings.refuse_writable,
         file: file.to_path_buf(),
+        helpers: Vec::new(),
+    };
+    while let Some(module) = super::file::next_helper(&facts).filter(|_| facts.helpers.len() < HELPERS) {
+        // One that cannot be read is known to be so, and not asked for again.
+        let head = read(&above.join(&module)).unwrap_or_default();
+        facts.helpers.push((module, head));
     }
+    facts
 }
 
 /// The first octets of a file. A pipe that took its place in the meantime must not hold anybody up.
@@ -89,56 +103,80 @@ fn search_path(settings: &Settings) -> String {
     set.map_or_else(|| PATH.to_owned(), |path| String::from_utf8_lossy(path).into_owned())
 }
 
-fn program(head: &[u8], path: &str) -> Program {
-    let is_here = |name: &[u8]| Path::new(OsStr::from_bytes(name)).is_file();
-    let named = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-    match program::kind(head, std::env::consts::ARCH) {
-        Kind::Script(line) => match &line.by_env {
-            Some(name) if is_here(&line.program) => match find(&named(name), path) {
-                Some(found) => here(found),
-                None => Program::Missing(format!("{} (by env)", named(name)), instead(&named(name), path)),
+/// A look for programs, with the eyes of whoever is to run them: what lies in root's own folders is not here for others.
+struct Looks<'a> {
+    owners: &'a Owners,
+    who: &'a Who,
+    path: String,
+}
+
+impl Looks<'_> {
+    fn program(&self, head: &[u8]) -> Program {
+        let is_here = |name: &[u8]| Path::new(OsStr::from_bytes(name)).is_file();
+        let named = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        match program::kind(head, std::env::consts::ARCH) {
+            Kind::Script(line) => match &line.by_env {
+                Some(name) if is_here(&line.program) => match self.find(&named(name)) {
+                    Some(found) => here(found),
+                    None => Program::Missing(format!("{} (by env)", named(name)), self.instead(&named(name))),
+                },
+                _ if is_here(&line.program) => here(PathBuf::from(OsStr::from_bytes(&line.program))),
+                _ => Program::Missing(named(&line.program), self.instead(&named(&line.program))),
             },
-            _ if is_here(&line.program) => here(PathBuf::from(OsStr::from_bytes(&line.program))),
-            _ => Program::Missing(named(&line.program), instead(&named(&line.program), path)),
-        },
-        Kind::Native(Some(loader)) if !loader.is_file() => {
-            Program::Missing(format!("the loader {}", loader.display()), Vec::new())
+            Kind::Native(Some(loader)) if !loader.is_file() => {
+                Program::Missing(format!("the loader {}", loader.display()), Vec::new())
+            }
+            _ => Program::Unknown,
         }
-        _ => Program::Unknown,
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        let folders = self.path.split(':').filter(|folder| !folder.is_empty());
+        folders.map(|folder| Path::new(folder).join(name)).find(|program| self.may_run(program))
+    }
+
+    fn may_run(&self, program: &Path) -> bool {
+        let Some(stat) = std::fs::metadata(program).ok().filter(std::fs::Metadata::is_file) else { return false };
+        let folders = self.owners.folders(program.parent().unwrap_or(Path::new("/")));
+        let open = folders.iter().all(|(_, folder)| self.who.may(Right::Execute, folder));
+        open && self.who.may(Right::Execute, &self.owners.stat(&stat))
+    }
+
+    /// What is here of the family of a program that is not; or else the one with nearly its name.
+    fn instead(&self, program: &str) -> Vec<PathBuf> {
+        let base = program.rsplit(['/', '\\']).next().unwrap_or_default();
+        let base = base.strip_suffix(".exe").unwrap_or(base);
+        let family = base.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+        let mut names = vec![base.to_owned(), family.to_owned(), format!("{family}3")];
+        match family {
+            "bash" | "ksh" | "ash" | "dash" | "zsh" => names.extend(["bash".to_owned(), "sh".to_owned()]),
+            "php" | "php-cgi" | "php-cli" => names.extend(["php-cgi".to_owned(), "php".to_owned()]),
+            "nodejs" => names.push("node".to_owned()),
+            _ => {}
+        }
+        names.retain(|name| !name.is_empty());
+        let mut found: Vec<PathBuf> = names.iter().filter_map(|name| self.find(name)).collect();
+        if found.is_empty() {
+            let folders = self.path.split(':').filter_map(|folder| std::fs::read_dir(folder).ok());
+            let entries = folders.flat_map(|folder| folder.take(PROGRAMS));
+            let all: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+            let near = nearest::nearest(base, all.iter().map(String::as_str), 3);
+            found.extend(near.iter().find_map(|name| self.find(name)));
+        }
+        let mut known = Vec::new();
+        found.retain(|path| {
+            !known.contains(path) && {
+                known.push(path.clone());
+                true
+            }
+        });
+        found
     }
 }
 
 /// The program behind links, which knows its version: python3 is python3.13.
 fn here(program: PathBuf) -> Program {
     Program::Here(program.canonicalize().unwrap_or(program))
-}
-
-fn find(name: &str, path: &str) -> Option<PathBuf> {
-    path.split(':').filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(name)).find(|p| p.is_file())
-}
-
-/// What is here of the family of a program that is not.
-fn instead(program: &str, path: &str) -> Vec<PathBuf> {
-    let base = program.rsplit(['/', '\\']).next().unwrap_or_default();
-    let base = base.strip_suffix(".exe").unwrap_or(base);
-    let family = base.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    let mut names = vec![base.to_owned(), family.to_owned(), format!("{family}3")];
-    match family {
-        "bash" | "ksh" | "ash" | "dash" | "zsh" => names.extend(["bash".to_owned(), "sh".to_owned()]),
-        "php" | "php-cgi" | "php-cli" => names.extend(["php-cgi".to_owned(), "php".to_owned()]),
-        "nodejs" => names.push("node".to_owned()),
-        _ => {}
-    }
-    names.retain(|name| !name.is_empty());
-    let mut found: Vec<PathBuf> = names.iter().filter_map(|name| find(name, path)).collect();
-    let mut known = Vec::new();
-    found.retain(|path| {
-        !known.contains(path) && {
-            known.push(path.clone());
-            true
-        }
-    });
-    found
 }
 
 /// The mount point of a file on a file system mounted noexec.

@@ -10,7 +10,7 @@ h1{margin-bottom:.2rem}h2{font-size:1.05rem;margin:1.6rem 0 .3rem}code,pre{font:
 pre{background:light-dark(#f4f4f2,#222);border-radius:.4rem;padding:.6rem .8rem;overflow:auto;white-space:pre-wrap;\
 overflow-wrap:anywhere;margin:.3rem 0}.cause{border-left:.3rem solid #c33;padding:.1rem 0 .1rem 1rem;margin:1.2rem 0}\
 .cause.also{border-color:#999}table{border-collapse:collapse;width:100%}td{vertical-align:top;padding:.1rem .6rem .1rem 0;\
-overflow-wrap:anywhere}td:first-child{white-space:nowrap}.dim{opacity:.7}";
+overflow-wrap:anywhere}td:first-child{white-space:nowrap;width:1%}.dim{opacity:.7}";
 
 /// The page. `text` is the sentence that every client may read.
 pub fn render(story: &Story, status: StatusCode, text: &str, slug: &str, id: &str) -> String {

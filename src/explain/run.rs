@@ -23,7 +23,7 @@ pub fn diagnose(file: Option<&FileFacts>, run: &RunFacts<'_>) -> Vec<Diagnosis> 
     if let Some(file) = file {
         all.extend(last_words(file, run));
     }
-    all.extend(wording(&name, run));
+    all.extend(wording(file, &name, run));
     if all.is_empty() {
         all.extend(end(&name, run));
     }
@@ -86,7 +86,7 @@ fn last_words(file: &FileFacts, run: &RunFacts<'_>) -> Vec<Diagnosis> {
         all.push(denied(file, run, &name, Cause::ReadOnlyDatabase));
     } else if ["Permission denied", "PermissionError", "EACCES", "Operation not permitted"]
         .iter()
-        .any(|words| text.contains(words))
+        .any(|words| text.lines().any(|line| line.contains(words) && !is_of_env(line)))
     {
         all.push(denied(file, run, &name, Cause::Permission));
     }
@@ -97,7 +97,9 @@ fn last_words(file: &FileFacts, run: &RunFacts<'_>) -> Vec<Diagnosis> {
             None => {
                 let facts =
                     [("file", &*name), ("program", program), ("instead", ""), ("better", "/usr/bin/env PROGRAM")];
-                Cause::InterpreterMissing.because(&facts)
+                // The look at the file knows more: what is here in its place.
+                let looked = file::diagnose(file).into_iter().find(|found| found.cause == Cause::InterpreterMissing);
+                looked.unwrap_or_else(|| Cause::InterpreterMissing.because(&facts))
             }
         });
     }
@@ -110,11 +112,11 @@ fn python(file: &FileFacts, name: &str, text: &str) -> Vec<Diagnosis> {
     let folder = file.file.parent().unwrap_or(Path::new("/"));
     let through = text.lines().filter_map(|line| between(line, "File \"", "\""));
     for module in through.filter_map(|path| Path::new(path).strip_prefix(folder).ok()?.to_str()?.strip_suffix(".py")) {
-        all.extend(file::shadow(file, module));
+        all.extend(file::shadow(file, name, module));
     }
     let of_module = between(text, "module '", "'").or_else(|| between(text, "from '", "'"));
     if text.contains("has no attribute") || text.contains("cannot import name") {
-        all.extend(of_module.and_then(|module| file::shadow(file, module)));
+        all.extend(of_module.and_then(|module| file::shadow(file, name, module)));
     }
     if let Some(module) = between(text, "No module named '", "'") {
         let top = module.split('.').next().unwrap_or(module);
@@ -182,17 +184,28 @@ fn denied(file: &FileFacts, run: &RunFacts<'_>, name: &str, cause: Cause) -> Dia
     ])
 }
 
+/// Where a folder of PATH may not be searched, `env` says that instead.
+fn is_of_env(line: &str) -> bool {
+    line.contains("env: ") && ["No such file or directory", "Permission denied"].iter().any(|says| line.contains(says))
+}
+
 /// `env: ‘python’: No such file or directory`, as GNU, busybox and BSD write it.
 fn not_found_by_env(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.contains("env: ") && line.contains("No such file or directory"))?;
+    let line = text.lines().find(|line| is_of_env(line))?;
     let rest = line.split_once("env: ")?.1;
-    let name = rest.split(": No such").next()?.trim_matches(['\'', '‘', '’', '"', ' ']);
+    let name = rest.split(": No such").next()?.split(": Permission").next()?.trim_matches(['\'', '‘', '’', '"', ' ']);
     Some(name.replace('\r', "\\r"))
 }
 
 /// What is wrong with the answer itself.
-fn wording(name: &str, run: &RunFacts<'_>) -> Option<Diagnosis> {
-    let line = |cause: Cause, line: &str| cause.because(&[("file", name), ("line", line)]);
+fn wording(file: Option<&FileFacts>, name: &str, run: &RunFacts<'_>) -> Option<Diagnosis> {
+    // A header and its blank line, as the script's own language writes them.
+    let print = match file.and_then(file::language) {
+        Some("python") => r#"print("Content-Type: text/html\n")"#,
+        Some("perl") => r#"print "Content-Type: text/html\n\n";"#,
+        _ => r"printf 'Content-Type: text/html\n\n'",
+    };
+    let line = |cause: Cause, line: &str| cause.because(&[("file", name), ("line", line), ("print", print)]);
     match &run.trouble {
         Trouble::Body(Fault::TimedOut { .. }) => None,
         Trouble::Body(fault) => {
@@ -279,7 +292,7 @@ pub fn named_files(said: &[u8], folder: &Path, neighbours: &[String]) -> Vec<Pat
     for line in text.lines().filter(|line| denials.iter().any(|denial| line.contains(denial))) {
         let mut words = line.split(['\'', '"', '‘', '’', ' ', ':', '`']).filter(|word| word.contains('/'));
         // The script's own name stands in front of what the shell says; what it tried comes last.
-        found.extend(words.next_back().map(|word| folder.join(word)));
+        found.extend(words.next_back().map(|word| folder.join(word.trim_start_matches("./"))));
     }
     if text.contains("database") {
         let is_database = |name: &&String| [".db", ".sqlite", ".sqlite3", ".db3"].iter().any(|s| name.ends_with(s));

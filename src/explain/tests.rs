@@ -103,6 +103,22 @@ fn what_a_script_makes_likely() {
     }
 }
 
+#[test]
+fn what_a_module_beside_the_script_imports() {
+    let mut facts = facts(b"#!/usr/bin/python3\nimport os\nfrom helper import x\n");
+    facts.program = Program::Here("/usr/bin/python3.13".into());
+    facts.neighbours = ["deeper.py", "helper.py", "random.py", "other.py"].map(str::to_owned).to_vec();
+    assert_eq!(file::next_helper(&facts).as_deref(), Some("helper.py"));
+    facts.helpers.push(("helper.py".into(), b"import deeper, helper\n".to_vec()));
+    assert_eq!(file::next_helper(&facts).as_deref(), Some("deeper.py"));
+    facts.helpers.push(("deeper.py".into(), b"import random\nimport cgi\n".to_vec()));
+    assert_eq!(file::next_helper(&facts), None);
+    let all = diagnose(Some(&facts), None);
+    let slugs: Vec<_> = all.iter().map(|found| found.cause.slug()).collect();
+    assert_eq!(slugs, ["shadowed-module", "python-cgi-module-gone"], "{all:?}");
+    assert!(all.iter().all(|found| found.what.contains("/srv/cgi-bin/deeper.py")), "{all:?}");
+}
+
 fn exited(status: i32) -> Option<Ending> {
     Some(Ending::Exited { status, usage: Usage::default() })
 }
@@ -141,6 +157,7 @@ fn what_a_run_shows() {
         ),
         ("permission", Trouble::NoHead(0), exited(1), "", "PermissionError: [Errno 13] Permission denied: '/x/y'"),
         ("interpreter-missing", Trouble::NoHead(0), exited(127), "", "env: ‘pyton’: No such file or directory"),
+        ("interpreter-missing", Trouble::NoHead(0), exited(126), "", "/usr/bin/env: ‘pyton3’: Permission denied"),
         ("crlf-shebang", Trouble::NoHead(0), exited(127), "", "/usr/bin/env: 'python3\\r': No such file or directory"),
         ("body-longer", Trouble::Body(crate::gateway::Fault::Longer { over: 3 }), exited(0), "", ""),
         ("body-shorter", Trouble::Body(crate::gateway::Fault::Shorter { missing: 3 }), exited(0), "", ""),
@@ -222,6 +239,7 @@ fn files_that_last_words_name() {
     for (said, wanted) in [
         ("PermissionError: [Errno 13] Permission denied: '/var/x/y.log'", "/var/x/y.log"),
         ("/srv/a.sh: 3: cannot create /var/log/z: Permission denied", "/var/log/z"),
+        ("/srv/a.sh: 3: cannot create ./z: Permission denied", "/srv/z"),
         ("/srv/a.sh: line 3: data/z: Permission denied", "/srv/data/z"),
         ("sqlite3.OperationalError: attempt to write a readonly database", "/srv/a.db"),
     ] {
@@ -237,6 +255,10 @@ fn secrets_are_masked() {
     {
         assert_eq!(secrets::masked(name, "v") != "v", hidden, "{name}");
     }
+    for (value, hidden) in [("postgres://u:p@h/db", true), ("http://u@h/", false), ("http://h:80/a:b@c", false)] {
+        assert_eq!(secrets::masked("DATABASE_URL", value) != value, hidden, "{value}");
+    }
+    assert_eq!((secrets::masked("DB_PWD", "v"), secrets::masked("PWD", "/srv")), (secrets::MASK, "/srv"));
 }
 
 #[test]

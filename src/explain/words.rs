@@ -12,7 +12,7 @@ pub(super) fn fill(template: &str, facts: &[(&str, &str)], write: fn(&str) -> St
         text.push_str(&rest[..at]);
         match facts.iter().find(|(known, _)| *known == name) {
             // A command that is a fact itself, and what stands within quotes already, is not quoted again.
-            Some((_, value)) if matches!(name, "install" | "better" | "more") => text.push_str(&shown(value)),
+            Some((_, value)) if matches!(name, "install" | "better" | "more" | "print") => text.push_str(&shown(value)),
             Some((_, value)) => text.push_str(&write(value)),
             None => text.push_str(&rest[at..=at + length]),
         }

@@ -34,9 +34,15 @@ pub(super) fn stories(stories: &[Story], verbose: bool, out: &mut impl Write) ->
         for diagnosis in &story.causes {
             writeln!(out, "\n{diagnosis}")?;
         }
-        if !verbose && !story.causes.is_empty() && !story.stderr.trim().is_empty() {
+        if !verbose && !story.stderr.trim().is_empty() {
             writeln!(out, "\nStandard error:")?;
             indented(&story.stderr, out)?;
+        }
+        // A script that fails behind its header has an answer all the same.
+        if let Some(exit) =
+            story.exit.as_ref().filter(|exit| !verbose && story.causes.is_empty() && !exit.ends_with("status 0"))
+        {
+            writeln!(out, "\nThe program {exit}.")?;
         }
     }
     out.flush()

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::metrics::Metrics;
 use super::pulse::Pulse;
 use crate::gateway::Context;
@@ -30,8 +32,12 @@ pub struct Live {
     pub since: Instant,
     /// Whether it has a place among the running.
     pub running: AtomicBool,
+    /// Whether it is a conversation over a WebSocket rather than one answer.
+    pub talks: AtomicBool,
     /// What is known of its process, once it has one.
     context: Mutex<Option<Arc<Context>>>,
+    /// Turns true when somebody wants a conversation to end.
+    end: watch::Sender<bool>,
 }
 
 /// What has become of one script's requests.
@@ -43,8 +49,9 @@ pub(super) struct History {
     pub(super) errors: u64,
     /// The last times, from arrival to the end of the process.
     times: VecDeque<Duration>,
-    /// The last words of the last one that had any.
-    pub(super) last_words: String,
+    /// The last words of the last one that had any, but for the very last one: what that said may still be read.
+    words: Vec<u8>,
+    last: Option<Arc<Context>>,
 }
 
 /// Everything that the live view shows.
@@ -75,7 +82,9 @@ impl Registry {
             client,
             since: Instant::now(),
             running: AtomicBool::new(false),
+            talks: AtomicBool::new(false),
             context: Mutex::default(),
+            end: watch::Sender::new(false),
         });
         lock(&self.live).insert(key, live.clone());
         Seat { registry: self.clone(), metrics: metrics.clone(), key, live }
@@ -84,8 +93,11 @@ impl Registry {
     /// Ends the script of a request; whether there is one.
     pub fn end(&self, id: &str) -> bool {
         let live = lock(&self.live).values().find(|live| live.id == id).cloned();
-        let Some(context) = live.and_then(|live| live.context()) else { return false };
-        context.record.end();
+        let Some(live) = live.filter(|live| live.can_end()) else { return false };
+        live.end.send_replace(true);
+        if let Some(context) = live.context() {
+            context.record.end();
+        }
         true
     }
 
@@ -110,9 +122,26 @@ impl Live {
     pub fn context(&self) -> Option<Arc<Context>> {
         lock(&self.context).clone()
     }
+
+    /// Whether there is anything to end.
+    pub(super) fn can_end(&self) -> bool {
+        self.talks.load(Ordering::Relaxed) || self.context().is_some()
+    }
+
+    /// Whether somebody asked for its end.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.end.borrow()
+    }
 }
 
 impl History {
+    /// The last words of the last one that had any.
+    pub(super) fn last_words(&self) -> String {
+        let newest = self.last.as_ref().map(|last| last.record.stderr.text()).filter(|words| !words.is_empty());
+        let words = newest.unwrap_or_else(|| self.words.clone());
+        String::from_utf8_lossy(&words[words.len().saturating_sub(LAST_WORDS)..]).into_owned()
+    }
+
     /// The time that `share` of the last requests did not exceed.
     pub(super) fn percentile(&self, share: f64) -> Duration {
         let mut times: Vec<Duration> = self.times.iter().copied().collect();
@@ -129,6 +158,18 @@ impl Seat {
         *lock(&self.live.context) = Some(context.clone());
         self.live.running.store(true, Ordering::Relaxed);
     }
+
+    /// It is a conversation, and has begun. Where its process is everybody's (a hub), none was named.
+    pub fn talks(&self) {
+        self.live.talks.store(true, Ordering::Relaxed);
+        self.live.running.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves when somebody wants the conversation to end.
+    pub async fn ended(&self) {
+        // The sender is in the same seat, so that waiting cannot fail.
+        let _ = self.live.end.subscribe().wait_for(|end| *end).await;
+    }
 }
 
 impl Drop for Seat {
@@ -137,7 +178,14 @@ impl Drop for Seat {
         let Some(context) = self.live.context() else { return };
         let took = self.live.since.elapsed();
         let ending = context.record.ending();
-        let well = matches!(ending, Some(Ending::Exited { status: 0, .. })) && context.record.body_fault().is_none();
+        let well = match ending {
+            Some(Ending::Exited { status: 0, .. }) => context.record.body_fault().is_none(),
+            // A conversation ends when its client leaves; whoever reads no further is ended then.
+            Some(Ending::Signalled { signal: libc::SIGTERM | libc::SIGKILL, .. }) => {
+                self.live.talks.load(Ordering::Relaxed)
+            }
+            _ => false,
+        };
         self.registry.pulse.beat(!well);
         self.metrics.script(took, ending, &context.record);
         let mut scripts = lock(&self.registry.scripts);
@@ -151,10 +199,10 @@ impl Drop for Seat {
             history.times.pop_front();
         }
         history.times.push_back(took);
-        let words = context.record.stderr.text();
-        if !words.is_empty() {
-            let last = &words[words.len().saturating_sub(LAST_WORDS)..];
-            history.last_words = String::from_utf8_lossy(last).into_owned();
+        if let Some(words) = history.last.replace(context).map(|last| last.record.stderr.text())
+            && !words.is_empty()
+        {
+            history.words = words;
         }
     }
 }
@@ -186,5 +234,17 @@ mod tests {
         drop(seat);
         assert!(registry.now().is_empty());
         assert_eq!(registry.histories()[0].1.count, 1);
+    }
+
+    #[tokio::test]
+    async fn a_conversation_is_told_to_end() {
+        let registry = Arc::new(Registry::default());
+        let seat = registry.enter(&Arc::default(), "id-1", "/cgi-bin/hub-x", "127.0.0.1".into());
+        assert!(!registry.end("id-1"), "it waits still");
+        seat.talks();
+        assert!(registry.end("id-1") && registry.now()[0].is_ending());
+        seat.ended().await;
+        drop(seat);
+        assert!(registry.histories().is_empty(), "its process goes on");
     }
 }

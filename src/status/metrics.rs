@@ -109,6 +109,12 @@ impl Metrics {
         }
     }
 
+    /// Requests answered, those that failed with 5xx, and octets of bodies, since the start.
+    pub(super) fn totals(&self) -> (u64, u64, u64) {
+        let all = self.requests.iter().map(Counter::get).sum();
+        (all, self.requests[4].get(), self.octets.get())
+    }
+
     /// The text that Prometheus reads.
     pub fn encode(&self, app: &App) -> String {
         let level = |gauge: &Level, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

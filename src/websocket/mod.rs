@@ -21,11 +21,13 @@ mod stream;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::body::Body;
@@ -140,16 +142,25 @@ pub async fn answer(
     // To the script a WebSocket begins with GET, in every version of HTTP (RFC 8441 §5).
     let asking = Asking { method: &Method::GET, ..*asking };
     let call = scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
+    let row = Arc::new(app.live.enter(&app.metrics, &arrival.id, &call.context.script, arrival.connection.client()));
     let talk = Arc::new(Talk { gateway: scripts.settings.clone(), websocket: scripts.websocket.clone() });
     match manner {
         Manner::Each => {
             let mut call = with_protocol(call, accepted.protocol.as_deref());
-            call.permit = Box::new(limits::admit(&[&scripts.admission]).await?);
+            // The row of the live view goes with the process.
+            call.permit = Box::new((limits::admit(&[&scripts.admission]).await?, row.clone()));
+            row.runs(&call.context);
             let conversation = gateway::converse(&app.spawner, &scripts.settings, call)
                 .await
                 .map_err(|error| scripts::failure(error, &script.file))?;
+            let (context, leader) = (conversation.context.clone(), conversation.child.leader());
             tokio::spawn(async move {
-                bridge::run(upgrade, &seat, conversation, talk).await;
+                row.talks();
+                let ended = async {
+                    context.pid.store(leader.await.unwrap_or_default(), Ordering::Relaxed);
+                    row.ended().await;
+                };
+                until_told(seat, ended, async |seat| bridge::run(upgrade, seat, conversation, talk).await).await;
                 drop(open);
             });
         }
@@ -158,7 +169,8 @@ pub async fn answer(
             let opening = hub::Opening { call, fixed, admission: scripts.admission.clone(), talk };
             let member = app.hubs.join(app, path.as_bytes(), opening).await?;
             tokio::spawn(async move {
-                member.run(upgrade, &seat).await;
+                row.talks();
+                until_told(seat, row.ended(), async |seat| member.run(upgrade, seat).await).await;
                 drop(open);
             });
         }
@@ -167,6 +179,18 @@ pub async fn answer(
         exchange.upgraded();
     }
     Ok(Outcome::Response(switching(accepted)))
+}
+
+/// Carries on a conversation; whoever ends it in the live view ends it as a server that goes does.
+async fn until_told(seat: Arc<Seat>, ended: impl Future<Output = ()>, conversation: impl AsyncFnOnce(&Seat)) {
+    let (say, told) = watch::channel(false);
+    let place = Seat::new(told, Box::new(seat.clone()));
+    let word = async {
+        tokio::select! { () = seat.leaving() => {}, () = ended => {} }
+        say.send_replace(true);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = conversation(&place) => {}, () = word => {} }
 }
 
 /// What a conversation needs to know of the configuration.

@@ -24,6 +24,11 @@ async function live(page) {
   await page.run("fetch('/cgi-bin/dump').then((answer) => answer.text())");
   await page.wait("document.querySelector('#live').textContent.includes('/cgi-bin/dump')", "the script's row");
   await page.wait("[...document.querySelectorAll('rect.all')].some((bar) => Number(bar.getAttribute('height')) > 0)", "a bar");
+  assert.equal(await page.run("document.querySelectorAll('#live svg text').length"), 0, "words within a drawing that is stretched");
+  await page.run("window.talk = new WebSocket(`ws://${location.host}/ws/echo`)");
+  await page.wait("[...document.querySelectorAll('#live tr')].some((row) => /\\/ws\\/echo.*talking.*end it/.test(row.textContent))", "the conversation's row");
+  await page.run("talk.close()");
+  await page.wait("!document.querySelector('#live').textContent.includes('talking')", "the end of that row");
   assert.equal(await page.run("performance.timeOrigin"), before, "the page was loaded again");
 }
 

@@ -107,6 +107,72 @@ fn help_and_version_end_with_0() {
     }
 }
 
+/// Whatever runs at a terminal ends with Ctrl-C.
+struct AtTerminal(std::process::Child);
+
+impl Drop for AtTerminal {
+    fn drop(&mut self) {
+        use std::io::Write;
+        let _ = self.0.stdin.take().map(|mut keys| keys.write_all(b"\x03"));
+        let _ = self.0.wait();
+    }
+}
+
+/// `script` gives a program a terminal; without it there is nothing to see.
+#[test]
+fn a_terminal_is_told_what_is_served() {
+    use std::io::Read;
+    let fails = "#!/bin/sh\necho why it failed >&2\nexit 3\n";
+    for no_color in ["", "1"] {
+        let tree = Tree::python().script("fails", fails).file("cgi-bin/shut.py", "#!/usr/bin/python3\n");
+        tree.settle();
+        let mut command = Command::new("script");
+        command.args(["-qefc", &format!("{} 0", env!("CARGO_BIN_EXE_cgiserve")), "/dev/null"]);
+        command.current_dir(tree.root()).env_clear().env("HOME", tree.root()).env("PATH", "/usr/bin:/bin");
+        command.env("TERM", "xterm").env("NO_COLOR", no_color);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let spawned = {
+            let _alone = fork_lock();
+            command.spawn()
+        };
+        let Ok(child) = spawned else { return };
+        let mut server = AtTerminal(child);
+        let mut terminal = server.0.stdout.take().expect("a pipe");
+        let mut seen = String::new();
+        let mut read_until = |wanted: &str| {
+            let mut piece = [0; 4096];
+            while !seen.contains(wanted) {
+                let n = terminal.read(&mut piece).unwrap_or(0);
+                assert!(n > 0, "{wanted:?} was never shown: {seen}");
+                seen.push_str(&String::from_utf8_lossy(&piece[..n]));
+            }
+            seen.clone()
+        };
+        let banner = read_until("configuration");
+        for words in ["/cgi-bin/", "scripts", "2 scripts, 1 needs attention: cgiserve check", "interpreters: ", "sh"] {
+            assert!(banner.contains(words), "{words}: {banner}");
+        }
+        let port = banner.split(" port ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a port");
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        std::io::Write::write_all(&mut stream, b"GET /cgi-bin/fails HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let told = read_until("\"GET /cgi-bin/fails HTTP/1.0\" ") + &read_until(" -");
+        assert!(told.contains("why it failed") && told.contains("exit-before-header"), "{told}");
+        assert_eq!(told.contains("\x1b[31m502"), no_color.is_empty(), "{told:?}");
+    }
+}
+
+#[test]
+fn who_holds_the_port_is_named() {
+    let tree = Tree::new();
+    tree.settle();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = run(command(&tree).args(["-b", "127.0.0.1", &port]));
+    assert!(ended.err.contains(&format!("(pid {})", std::process::id())), "{ended:?}");
+}
+
 #[test]
 fn an_address_that_is_taken_is_said_and_ends_with_1() {
     let server = serve(Tree::new());

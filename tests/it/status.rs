@@ -43,6 +43,48 @@ fn the_live_view_shows_and_ends_what_runs() {
 }
 
 #[test]
+fn websockets_have_rows_that_end_them() {
+    let echo = "#!/bin/sh\nwhile read -r line; do echo \"$line\"; done\n";
+    // A room says to nobody what it hears.
+    let room = "#!/bin/sh\nwhile read -r line; do :; done\n";
+    let server = serve(Tree::new().config("status = true").script("ws-echo", echo).script("hub-room", room));
+    for name in ["ws-echo", "hub-room"] {
+        let mut client = server.connect();
+        client.send(format!(
+            "GET /cgi-bin/{name} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ));
+        client.wait_for("101 ");
+        let row = || {
+            let page = server.get("/status").expect(200).text();
+            let row =
+                page.split("<tr>").find(|row| row.contains(&format!("/cgi-bin/{name}<")) && row.contains("talking"));
+            row.map(str::to_owned)
+        };
+        until("the conversation has a row", || row().is_some());
+        if name == "ws-echo" {
+            let pid = |row: String| {
+                row.split("<td class=\"n\">").nth(1).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            };
+            until("its process is known", || row().is_some_and(pid));
+        }
+        let row = row().expect("it has");
+        let action = row.split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form");
+        let action = action.replace("&amp;", "&");
+        let end =
+            format!("POST {action} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        server.ask(end).expect(303);
+        // A close frame (RFC 6455 §5.5.1), code 1001, and the end.
+        let last = client.rest();
+        assert!(last.windows(4).any(|w| w[0] == 0x88 && w[2..] == [0x03, 0xe9]), "{name}: {last:?}");
+        until("the row is gone", || server.get("/status").text().contains("Nothing at the moment"));
+    }
+    let page = server.get("/status").text();
+    let history = page.split("<tr>").find(|row| row.contains("/cgi-bin/ws-echo")).expect("what it was is remembered");
+    assert!(history.contains("<td class=\"n\">0</td>"), "it did not fail: {history}");
+}
+
+#[test]
 fn events_carry_the_tables() {
     let server = serve(Tree::new().config("status = true"));
     let mut client = server.connect();
