@@ -175,6 +175,7 @@ impl Resolver<'_> {
         if self.written.default_routes.unwrap_or(true) {
             self.default_routes(&scripts, split, tree, &mut routes);
         }
+        self.hide_scripts(&mut routes);
         // Nobody who brings Python's command line expects a page of ours in the way.
         let access = Access::decide(self.written.status.as_deref(), found.is_none() && !python_style);
         let status = access.unwrap_or_else(|short| {

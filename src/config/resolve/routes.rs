@@ -136,26 +136,8 @@ impl Resolver<'_> {
                 let target = Target::Scripts(self.scripts(of, &folder, &defaults));
                 routes.push(Route { pattern, target, auth: None, headers: Vec::new(), for_upgrades: false });
             }
+            // Also where the operator has another folder at this path.
             tree.excluded.push(folder);
-        }
-        // No script is ever served as text, whatever route leads to its folder.
-        for route in routes.iter() {
-            if let Target::Scripts(scripts) = &route.target
-                && !matches!(route.pattern, Pattern::Suffix(..))
-            {
-                tree.excluded.push(scripts.path.clone());
-            }
-            if let (Target::Scripts(_), Pattern::Suffix(_, suffix)) = (&route.target, &route.pattern) {
-                tree.script_suffixes.push(String::from_utf8_lossy(suffix).into_owned());
-            }
-        }
-        for route in routes.iter_mut() {
-            if let Target::Files(files) = &mut route.target {
-                let mut options = files.tree.options().clone();
-                options.excluded.extend(tree.excluded.iter().cloned());
-                options.script_suffixes.extend(tree.script_suffixes.iter().cloned());
-                *files = self.files(options);
-            }
         }
         routes.extend(builtin::routes());
         let target = Target::Files(self.files(tree));
@@ -166,6 +148,28 @@ impl Resolver<'_> {
             headers: Vec::new(),
             for_upgrades: false,
         });
+    }
+
+    /// No script is ever served as text, whatever route leads to its folder.
+    pub(super) fn hide_scripts(&self, routes: &mut [Route]) {
+        let (mut excluded, mut suffixes) = (Vec::new(), Vec::new());
+        for route in routes.iter() {
+            match (&route.target, &route.pattern) {
+                (Target::Scripts(_), Pattern::Suffix(_, suffix)) => {
+                    suffixes.push(String::from_utf8_lossy(suffix).into_owned());
+                }
+                (Target::Scripts(scripts), _) => excluded.push(scripts.path.clone()),
+                _ => {}
+            }
+        }
+        for route in routes.iter_mut() {
+            if let Target::Files(files) = &mut route.target {
+                let mut options = files.tree.options().clone();
+                options.excluded.extend(excluded.iter().cloned());
+                options.script_suffixes.extend(suffixes.iter().cloned());
+                *files = self.files(options);
+            }
+        }
     }
 
     fn files(&self, options: Options) -> Arc<Files> {

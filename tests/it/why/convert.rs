@@ -108,6 +108,7 @@ fn programs_among_the_files() {
         &[],
         &[
             ("/gitweb/index.cgi?p=x", "ran [/gitweb/index.cgi] [] [p=x]"),
+            ("/gitweb/?p=x", "ran [/gitweb/index.cgi] [] [p=x]"),
             ("/gitweb/static/gitweb.css", "css of gitweb"),
             ("/gitweb", "301"),
         ],
