@@ -4,9 +4,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::Writer;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{Format, Full, Writer, format};
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::access_log::LogFile;
 
@@ -15,10 +18,54 @@ pub fn start(log: Arc<LogFile>, level: tracing::Level) {
     // Only the first call in a process counts; tests make several servers.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(Messages(log))
-        .with_timer(LocalTime)
+        .with_writer(Messages(log.clone()))
         .with_ansi(false)
+        .event_format(Words { log, whole: format().with_timer(LocalTime).with_ansi(false) })
         .try_init();
+}
+
+/// What a script says, at a terminal: short, and set off from the request lines. Everything else, and elsewhere, whole.
+struct Words {
+    log: Arc<LogFile>,
+    whole: Format<Full, LocalTime>,
+}
+
+impl<S, N> FormatEvent<S, N> for Words
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let (terminal, colour) = self.log.is_for_people();
+        if !terminal || event.metadata().target() != "script" {
+            return self.whole.format_event(context, out, event);
+        }
+        let mut said = Said::default();
+        event.record(&mut said);
+        let (dim, plain) = if colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        writeln!(out, "    {dim}{}{plain} {}", said.script, said.words)
+    }
+}
+
+/// The script, and what it said.
+#[derive(Default)]
+struct Said {
+    script: String,
+    words: String,
+}
+
+impl Visit for Said {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "script" {
+            value.clone_into(&mut self.script);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.words = format!("{value:?}");
+        }
+    }
 }
 
 struct Messages(Arc<LogFile>);

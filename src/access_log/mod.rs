@@ -111,6 +111,12 @@ impl LogFile {
         }
     }
 
+    /// Whether the lines go to a terminal, in front of which somebody may sit; and whether he likes colours.
+    pub fn is_for_people(&self) -> (bool, bool) {
+        let state = self.shared.lock();
+        (state.path.is_none() && rustix::termios::isatty(rustix::stdio::stderr()), state.colour)
+    }
+
     /// How many lines were lost.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)

@@ -159,6 +159,8 @@ fn a_terminal_is_told_what_is_served() {
         stream.read_to_string(&mut answer).unwrap();
         let told = read_until("\"GET /cgi-bin/fails HTTP/1.0\" ") + &read_until(" -");
         assert!(told.contains("why it failed") && told.contains("exit-before-header"), "{told}");
+        let own = told.lines().find(|line| line.starts_with("    ") && line.trim_end().ends_with(" why it failed"));
+        assert!(own.is_some_and(|line| line.contains("/cgi-bin/fails")), "{told}");
         assert_eq!(told.contains("\x1b[31m502"), no_color.is_empty(), "{told:?}");
     }
 }
