@@ -181,12 +181,16 @@ impl IdBlock {
 
 /// The application as one connection holds it: requests count their references here, and not where all threads do.
 #[derive(Clone)]
-pub struct Lease(Arc<Arc<App>>);
+pub struct Lease(Arc<Leased>);
+
+struct Leased {
+    app: Arc<App>,
+}
 
 impl Lease {
     /// Of `app`.
     pub fn new(app: Arc<App>) -> Self {
-        Self(Arc::new(app))
+        Self(Arc::new(Leased { app }))
     }
 }
 
@@ -194,7 +198,7 @@ impl Deref for Lease {
     type Target = Arc<App>;
 
     fn deref(&self) -> &Arc<App> {
-        &self.0
+        &self.0.app
     }
 }
 

@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Version};
 use crate::access_log::{Format, Record};
 use crate::app::Lease;
 use crate::body::Watcher;
+use crate::connection::RequestId;
 use crate::edge::Exchange;
 
 /// The status in the log for a client that left before its answer was complete (nginx's number).
@@ -71,7 +72,7 @@ impl Ticket {
         parts: &Parts,
         target: &Bytes,
         refused: bool,
-        id: &str,
+        id: &RequestId,
     ) -> Self {
         let line = match app.config.access {
             None => Line::Unwanted,
@@ -87,7 +88,7 @@ impl Ticket {
             started: Instant::now(),
             referer: field(REFERER),
             agent: field(USER_AGENT),
-            id: if detailed { id.to_owned() } else { String::new() },
+            id: if detailed { id.to_string() } else { String::new() },
             user: None,
             status: 0,
             failure: None,

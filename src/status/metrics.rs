@@ -111,8 +111,7 @@ impl Metrics {
 
     /// Requests answered, those that failed with 5xx, and octets of bodies, since the start.
     pub(super) fn totals(&self) -> (u64, u64, u64) {
-        let all = self.requests.iter().map(Counter::get).sum();
-        (all, self.requests[4].get(), self.octets.get())
+        self.tallies.totals()
     }
 
     /// The text that Prometheus reads.

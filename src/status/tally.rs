@@ -43,6 +43,12 @@ impl Tallies {
         tally.nanoseconds.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
     }
 
+    /// Requests, those of them that failed by the server's or a script's fault, and octets.
+    pub(super) fn totals(&self) -> (u64, u64, u64) {
+        let class = |class: usize| self.sum(|tally| &tally.requests[class]);
+        ((0..CLASSES.len()).map(class).sum(), class(CLASSES.len() - 1), self.sum(|tally| &tally.octets))
+    }
+
     fn sum(&self, of: impl Fn(&Tally) -> &AtomicU64) -> u64 {
         self.0.iter().map(|tally| of(tally).load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
@@ -63,7 +69,7 @@ impl Collector for Tallies {
         let what = "From the head to the last octet";
         let seconds = Some(&Unit::Seconds);
         let mut durations = encoder.encode_descriptor("request_duration", what, seconds, MetricType::Histogram)?;
-        let bounds = SECONDS.into_iter().chain([f64::MAX]).enumerate();
+        let bounds = SECONDS.into_iter().chain([f64::INFINITY]).enumerate();
         let buckets: Vec<_> = bounds.map(|(n, bound)| (bound, self.sum(|tally| &tally.durations[n]))).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = self.sum(|tally| &tally.nanoseconds) as f64 / 1e9;

@@ -30,7 +30,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rehearse", &["config", "explain", "route", "server"]),
     ("starter", &["explain"]),
     ("why", &["config"]),
-    ("app", &["access_log", "builtin", "config", "connection", "edge", "explain", "files", "spawner", "status", "websocket"]),
+    (
+        "app",
+        &[
+            "access_log",
+            "builtin",
+            "config",
+            "connection",
+            "edge",
+            "explain",
+            "files",
+            "spawner",
+            "status",
+            "websocket",
+        ],
+    ),
     (
         "server",
         &[
@@ -125,7 +139,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("body", &[]),
     ("failure", &["explain", "path"]),
     ("reply", &["body", "explain", "failure"]),
-    ("ticket", &["access_log", "app", "body", "edge"]),
+    ("ticket", &["access_log", "app", "body", "connection", "edge"]),
     ("stripe", &[]),
     ("sys", &[]),
 ];
@@ -240,7 +254,7 @@ fn the_scripts_side_stands_alone() {
     for (from, most) in [
         ("edge", &[][..]),
         ("stripe", &[]),
-    ("sys", &[]),
+        ("sys", &[]),
         ("spawner", &["sys"]),
         ("explain", &["gateway", "spawner"]),
         ("gateway", &["body", "path", "spawner", "sys"]),
