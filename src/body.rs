@@ -78,6 +78,17 @@ impl Body {
         }
     }
 
+    /// Whether all of it is in memory.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.content, Content::Empty | Content::Whole(_))
+    }
+
+    /// The octets of a body that is [whole](Self::is_whole), and who watches it; none of another's.
+    pub fn into_whole(self) -> (Bytes, Option<Box<dyn Watcher>>) {
+        let octets = if let Content::Whole(octets) = self.content { octets } else { Bytes::new() };
+        (octets, self.on_end)
+    }
+
     /// The same body with somebody watching it.
     pub fn watched(mut self, watcher: impl Watcher + 'static) -> Self {
         self.on_end = Some(Box::new(watcher));

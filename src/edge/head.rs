@@ -85,6 +85,11 @@ pub(crate) fn scan(bytes: &[u8], limits: &Limits) -> Scan {
 }
 
 impl Head {
+    /// Where the target stands.
+    pub(crate) fn target_range(&self) -> std::ops::Range<usize> {
+        self.target.from..self.target.to
+    }
+
     /// Writes the head that hyper shall see instead of `bytes`, and returns the origin form exactly as the client wrote
     /// it if hyper sees another.
     pub(crate) fn put_canonical(&self, bytes: &[u8], to: &mut BytesMut) -> RawTarget {

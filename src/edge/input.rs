@@ -162,7 +162,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
     }
 
     /// An exchange begins; returns how many of the `extra` bytes behind its head belong to it.
-    fn begin(&mut self, head: &Head, extra: usize, raw: RawTarget) -> usize {
+    pub(super) fn begin(&mut self, head: &Head, extra: usize, raw: RawTarget) -> usize {
         self.first = false;
         self.eof_kept = false;
         self.answer_from = self.bytes_out;

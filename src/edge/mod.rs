@@ -29,6 +29,7 @@ mod octets;
 #[cfg(any(test, fuzzing))]
 pub mod oracle;
 mod output;
+mod plain;
 mod refusal;
 mod rest;
 mod target;
@@ -54,6 +55,7 @@ use close::Shut;
 use exchange::Shared;
 pub use exchange::{Exchange, Exchanges, Fault, Incoming, RawTarget};
 pub use limits::Limits;
+pub use plain::{Next, Plain};
 pub use refusal::{Reason, Refusal};
 pub use rest::Rest;
 pub use target::check_authority;

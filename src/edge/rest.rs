@@ -54,7 +54,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
             }
             Poll::Pending => {
                 let now = Instant::now();
-                let deadline = *self.since.get_or_insert(now) + self.limits.idle_time;
+                let time = if self.first { self.limits.head_time } else { self.limits.idle_time };
+                let deadline = *self.since.get_or_insert(now) + time;
                 if now >= deadline {
                     return Poll::Ready(Rest::Ended);
                 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -57,6 +58,8 @@ pub(super) struct Drain {
     begun: watch::Receiver<bool>,
     begin: Arc<watch::Sender<bool>>,
     open: Arc<watch::Sender<usize>>,
+    /// The same as `begun`, for those who ask at every request.
+    going: Arc<AtomicBool>,
 }
 
 /// How draining came to its end.
@@ -80,7 +83,7 @@ impl Drop for Place {
 impl Drain {
     pub(super) fn new() -> Self {
         let (begin, begun) = watch::channel(false);
-        Self { begun, begin: Arc::new(begin), open: Arc::new(watch::channel(0).0) }
+        Self { begun, begin: Arc::new(begin), open: Arc::new(watch::channel(0).0), going: Arc::default() }
     }
 
     /// Turns true when the server begins to go.
@@ -95,6 +98,11 @@ impl Drain {
         let _ = begun.wait_for(|begun| *begun).await;
     }
 
+    /// Whether the server has begun to go.
+    pub(super) fn has_begun(&self) -> bool {
+        self.going.load(Ordering::Relaxed)
+    }
+
     /// Counts a connection for as long as the place lives.
     pub(super) fn enter(&self) -> Place {
         self.open.send_modify(|open| *open += 1);
@@ -106,6 +114,7 @@ impl Drain {
         let mut open = self.open.subscribe();
         let connections = *self.open.borrow();
         tracing::info!(connections, ?deadline, "draining: no new connections; waiting for those there are");
+        self.going.store(true, Ordering::Relaxed);
         let _ = self.begin.send(true);
         tokio::select! {
             _ = open.wait_for(|open| *open == 0) => Ending::InTime,

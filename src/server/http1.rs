@@ -1,12 +1,13 @@
-//! HTTP/1: hyper while there is a request, the edge alone between two.
+//! HTTP/1: the lane for what can be answered at once, hyper for every other request, the edge alone between two.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body as _;
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 
+use super::lane::{self, Exit};
 use super::serve::{Peer, guarded, refused, seated};
 use crate::body::{Body, Remainder, Source};
 use crate::connection::Arrival;
@@ -41,16 +43,34 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
     let begun = drain.begun();
     tokio::pin!(begun);
     loop {
+        let http10 = peer.app().config.http10;
+        let mut left = if http10 { Exit::Hyper(None) } else { lane::run(&mut edge, &exchanges, &peer).await };
+        if matches!(left, Exit::Silent) {
+            if rests(&mut edge, begun.as_mut(), &peer).await == Rest::Ended {
+                left = Exit::Ended;
+            } else {
+                continue;
+            }
+        }
+        let begun_before = match left {
+            Exit::Hyper(begun_before) => Mutex::new(begun_before),
+            Exit::Ended | Exit::Silent => {
+                let _ = edge.shutdown().await;
+                return;
+            }
+        };
         let mut builder = http1::Builder::new();
-        let http10 = peer.common.current.get().config.http10;
         builder.half_close(false).keep_alive(!http10).title_case_headers(true);
         let old = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
-            let incoming = exchanges.next();
             old.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
+            if let Some(begun) = begun_before.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return Either::Left(begun);
+            }
+            let incoming = exchanges.next();
             let request = seated(request, &peer.seat);
             let peer = peer.clone();
-            async move { guarded(answer(request, incoming, &peer)).await }
+            Either::Right(async move { guarded(answer(request, incoming, &peer)).await })
         });
         // In a box, so that what is left of an idle connection is small.
         let mut serving = Box::new(builder.serve_connection(TokioIo::new(edge), service).with_upgrades());
@@ -91,15 +111,19 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
             Some(parts) => parts.io.into_inner(),
             None => return,
         };
-        let rest = tokio::select! {
-            rest = edge.rest() => rest,
-            () = begun.as_mut() => Rest::Ended,
-            () = peer.common.make_room.notified() => Rest::Ended,
-        };
-        if rest == Rest::Ended {
+        if rests(&mut edge, begun.as_mut(), &peer).await == Rest::Ended {
             let _ = edge.shutdown().await;
             return;
         }
+    }
+}
+
+/// Waits for the next request, unless the server goes or needs the room.
+async fn rests(edge: &mut Edge<Stream>, begun: Pin<&mut impl Future<Output = ()>>, peer: &Peer) -> Rest {
+    tokio::select! {
+        rest = edge.rest() => rest,
+        () = begun => Rest::Ended,
+        () = peer.common.make_room.notified() => Rest::Ended,
     }
 }
 

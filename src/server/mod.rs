@@ -7,6 +7,7 @@ mod drain;
 mod holder;
 mod http1;
 mod http2;
+mod lane;
 mod listener;
 mod privileges;
 pub mod rehearsal;

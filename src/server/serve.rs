@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -60,16 +60,26 @@ impl Peer {
         Self { connection, common, seat, known }
     }
 
+    /// The application as it is now.
+    pub(super) fn app(&self) -> Lease {
+        self.known().lease.clone()
+    }
+
     /// The application as it is now, and an id for the request that has come.
     pub(super) fn meet(&self) -> (Lease, RequestId) {
+        let mut known = self.known();
+        let Known { lease, ids, .. } = &mut *known;
+        (lease.clone(), ids.next(lease))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let times = self.common.current.times();
         if known.times != times {
             known.times = times;
             known.lease = Lease::new(self.common.current.get());
         }
-        let Known { lease, ids, .. } = &mut *known;
-        (lease.clone(), ids.next(lease))
+        known
     }
 }
 
