@@ -15,9 +15,11 @@ mod farewell;
 mod framing;
 mod handshake;
 mod hub;
+mod intake;
 mod pipes;
 mod stream;
 
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -125,10 +127,13 @@ pub async fn answer(
     asking: &Asking<'_>,
     manner: Manner,
 ) -> Result<Outcome, Failure> {
-    let console = !is_asked(&arrival.parts) && console::is_welcome(&arrival.parts);
-    if console && (scripts.websocket.console || arrival.connection.is_loopback()) {
-        let status = if scripts.websocket.console { StatusCode::OK } else { StatusCode::UPGRADE_REQUIRED };
-        return Ok(Outcome::Response(console::page(status)?));
+    if !is_asked(&arrival.parts) && matches!(*asking.method, Method::GET | Method::HEAD) {
+        if scripts.websocket.console {
+            return Ok(Outcome::Response(console::page(StatusCode::OK, asking.target)?));
+        }
+        if console::is_welcome(&arrival.parts) && arrival.is_author() {
+            return Ok(Outcome::Response(console::page(StatusCode::UPGRADE_REQUIRED, asking.target)?));
+        }
     }
     let accepted = handshake::check(&arrival.parts, &scripts.websocket)?;
     let (Some(upgrade), Some(seat)) =
@@ -139,28 +144,24 @@ pub async fn answer(
     let open = limits::admit(&[&app.config.websockets]).await?;
     // To the script a WebSocket begins with GET, in every version of HTTP (RFC 8441 §5).
     let asking = Asking { method: &Method::GET, ..*asking };
-    let call = scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
+    let mut call =
+        scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
     let talk = Arc::new(Talk { gateway: scripts.settings.clone(), websocket: scripts.websocket.clone() });
     match manner {
         Manner::Each => {
-            let mut call = with_protocol(call, accepted.protocol.as_deref());
+            call.environment.extend(chosen(accepted.protocol.as_deref()));
             call.permit = Box::new(limits::admit(&[&scripts.admission]).await?);
             let conversation = gateway::converse(&app.spawner, &scripts.settings, call)
                 .await
                 .map_err(|error| scripts::failure(error, &script.file))?;
-            tokio::spawn(async move {
-                bridge::run(upgrade, &seat, conversation, talk).await;
-                drop(open);
-            });
+            tokio::spawn(bridge::run(upgrade, seat, conversation, talk, open));
         }
         Manner::Hub => {
             let fixed = scripts.settings.env.len();
-            let opening = hub::Opening { call, fixed, admission: scripts.admission.clone(), talk };
+            let admission = scripts.admission.clone();
+            let opening = hub::Opening { call, fixed, protocol: accepted.protocol.clone(), admission, talk };
             let member = app.hubs.join(app, path.as_bytes(), opening).await?;
-            tokio::spawn(async move {
-                member.run(upgrade, &seat).await;
-                drop(open);
-            });
+            tokio::spawn(member.run(upgrade, seat, open));
         }
     }
     if let Some(exchange) = &arrival.exchange {
@@ -175,12 +176,9 @@ struct Talk {
     websocket: Settings,
 }
 
-/// Tells the script which of its sub-protocols was chosen.
-fn with_protocol(mut call: gateway::Call, protocol: Option<&str>) -> gateway::Call {
-    if let Some(Ok(variable)) = protocol.map(|name| std::ffi::CString::new(format!("X_WEBSOCKET_PROTOCOL={name}"))) {
-        call.environment.push(variable);
-    }
-    call
+/// The variable that says which of its sub-protocols was chosen.
+fn chosen(protocol: Option<&str>) -> Option<CString> {
+    protocol.and_then(|name| CString::new(format!("X_WEBSOCKET_PROTOCOL={name}")).ok())
 }
 
 fn switching(accepted: handshake::Accepted) -> Response<Body> {

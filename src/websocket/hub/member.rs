@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
@@ -11,6 +12,7 @@ use super::mailbox::Mailbox;
 use super::room::Event;
 use super::speech::Id;
 use crate::connection::Seat;
+use crate::limits;
 use crate::websocket::Talk;
 use crate::websocket::client::Client;
 use crate::websocket::clock::{Clock, Due};
@@ -24,39 +26,44 @@ pub(in crate::websocket) struct Member {
     pub(super) talk: Arc<Talk>,
 }
 
+/// How long a client that takes nothing keeps a place in a room that has ended, or has closed it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// An event for which the room has no place yet.
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Member {
-    /// Carries the conversation to its end.
-    pub(in crate::websocket) async fn run(self, upgrade: OnUpgrade, seat: &Seat) {
-        let end = match upgrade.await {
-            Ok(upgraded) => {
-                let websocket = &self.talk.websocket;
-                let mut visit = Visit {
-                    client: Client::new(upgraded, websocket.max_message),
-                    clock: Clock::new(websocket.ping, websocket.idle, None),
-                    waiting: None,
-                };
-                let end = tokio::select! {
-                    biased;
-                    end = std::future::poll_fn(|cx| visit.poll(cx, &self)) => end,
-                    () = seat.leaving() => End::Leaving,
-                };
-                // What it said before it left is said first.
-                let waiting = visit.waiting.take();
-                let leave = async {
-                    if let Some(waiting) = waiting {
-                        waiting.await;
-                    }
-                    self.leave(&end).await;
-                };
-                tokio::join!(visit.client.part(&end), leave);
-                return;
-            }
-            Err(_) => End::Gone,
+    /// Carries the conversation to its end. `open` is its place among the open ones.
+    pub(in crate::websocket) async fn run(self, upgrade: OnUpgrade, seat: Arc<Seat>, open: limits::Place) {
+        let Ok(upgraded) = upgrade.await else {
+            self.leave(&End::Gone).await;
+            return;
         };
-        self.leave(&end).await;
+        let websocket = &self.talk.websocket;
+        let mut visit = Visit {
+            client: Client::new(upgraded, websocket.max_message),
+            clock: Clock::new(websocket.ping, websocket.idle, Some(PATIENCE)),
+            waiting: None,
+        };
+        let end = tokio::select! {
+            biased;
+            end = std::future::poll_fn(|cx| visit.poll(cx, &self)) => end,
+            () = seat.leaving() => End::Leaving,
+        };
+        // In a box, for it is needed once and late: most visitors are there, and quiet.
+        Box::pin(async move {
+            let Visit { client, waiting, .. } = visit;
+            let leave = async {
+                // What it said before it left is said first.
+                if let Some(waiting) = waiting {
+                    waiting.await;
+                }
+                self.leave(&end).await;
+            };
+            tokio::join!(client.part(&end), leave);
+            drop(open);
+        })
+        .await;
     }
 
     async fn leave(&self, end: &End) {
@@ -79,6 +86,7 @@ impl Visit {
     fn poll(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<End> {
         if self.client.took() {
             self.clock.heard();
+            self.clock.set_stalled(false);
         }
         while let Poll::Ready(due) = self.clock.poll(cx) {
             match due {
@@ -88,7 +96,9 @@ impl Visit {
                     }
                 }
                 Due::Silent => return Poll::Ready(End::Silent),
-                Due::Idle | Due::Stalled => return Poll::Ready(End::Idle),
+                Due::Idle => return Poll::Ready(End::Idle),
+                // The room has ended, or has closed it, and it does not even hear that out.
+                Due::Stalled => return Poll::Ready(End::Silent),
             }
         }
         if let Poll::Ready(end) = self.poll_inward(cx, member) {
@@ -127,7 +137,13 @@ impl Visit {
             match self.client.poll_room(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
-                Poll::Pending => return member.mailbox.poll_overflow(cx),
+                Poll::Pending => {
+                    let overflow = member.mailbox.poll_overflow(cx);
+                    if member.mailbox.is_closed() {
+                        self.clock.set_stalled(true);
+                    }
+                    return overflow;
+                }
             }
             match member.mailbox.poll_take(cx) {
                 Poll::Ready(Ok(message)) => {

@@ -113,7 +113,8 @@ async fn start(spawner: &Spawner, opening: Opening) -> Result<Opened, Failure> {
     call.environment.retain(|variable| {
         let name = variable.as_bytes().split(|&b| b == b'=').next().unwrap_or_default();
         let personal = name.starts_with(b"HTTP_") || name.starts_with(b"REMOTE_");
-        !personal && !matches!(name, b"QUERY_STRING" | b"REQUEST_URI" | b"UNIQUE_ID" | b"AUTH_TYPE")
+        let asked = matches!(name, b"QUERY_STRING" | b"REQUEST_URI" | b"REDIRECT_URL" | b"REDIRECT_QUERY_STRING");
+        !personal && !asked && !matches!(name, b"UNIQUE_ID" | b"AUTH_TYPE")
     });
     let failed = |error| scripts::failure(error, &file);
     let started = gateway::converse(spawner, &opening.talk.gateway, call).await.map_err(failed)?;
