@@ -195,7 +195,8 @@ impl Given {
         if self.get("redirport").is_some() {
             return wrong("--redirport is not supported: serve the other port by another server with a redirect");
         }
-        let mut text = String::from("default-routes = false\nstatus = false\n");
+        // No link leads out of its folders (since its 0.5).
+        let mut text = String::from("default-routes = false\nstatus = false\nsymlinks = \"beneath\"\n");
         let addresses = self.addresses();
         line(&mut text, "bind", array(&addresses));
         line(&mut text, "port", self.number("port")?.unwrap_or(if tls { 443 } else { 80 }));
@@ -222,14 +223,15 @@ impl Given {
         line(&mut text, "framing", string(if self.switch("binary")? { "binary" } else { "line" }));
         line(&mut text, "origins", array(&self.origins(&addresses)?));
         if let Some(folder) = &dir {
-            self.websockets(&mut text, "scripts", folder, console);
+            text += &self.websockets("scripts", folder, "", console);
         }
         if let Some((name, arguments)) = command.split_first() {
             let program = find(name)
                 .ok_or_else(|| Refusal::Wrong(format!("Unable to locate specified COMMAND '{name}' in OS path.")))?;
-            self.websockets(&mut text, "script", &program, console);
             let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            let _ = writeln!(text, "arguments = {}\nscript-name = \"/\"\nfolder = {}", array(arguments), string(&here));
+            let (arguments, folder) = (array(arguments), string(&here));
+            let more = format!("arguments = {arguments}\nscript-name = \"/\"\nfolder = {folder}");
+            text += &self.websockets("script", &program, &more, console);
         }
         for (kind, folder) in [("scripts", &cgi), ("files", &statics)] {
             if let Some(folder) = folder {
@@ -250,11 +252,17 @@ impl Given {
         Ok(Meaning { text, flags })
     }
 
-    fn websockets(&self, text: &mut String, kind: &str, path: &Path, console: bool) {
-        let path = string(path);
-        let _ = writeln!(text, "[[route]]\npath = \"/\"\n{kind} = {path}\nspeaks = \"websocket\"");
-        let _ = writeln!(text, "for-upgrades = {}\nconsole = {console}", !console);
-        headers(text, self.all("header-ws"));
+    /// Routes for whoever asks for a WebSocket, and for browsers that come for the console.
+    fn websockets(&self, kind: &str, path: &Path, more: &str, console: bool) -> String {
+        let mut text = String::new();
+        let asked = [(true, "header-ws"), (false, "header-http")];
+        for (upgrade, fields) in &asked[..1 + usize::from(console)] {
+            let path = string(path);
+            let _ = writeln!(text, "[[route]]\npath = \"/\"\n{kind} = {path}\nspeaks = \"websocket\"");
+            let _ = writeln!(text, "for-upgrades = {upgrade}\nconsole = {}\n{more}", !upgrade);
+            headers(&mut text, self.all(fields));
+        }
+        text
     }
 
     fn addresses(&self) -> Vec<String> {
