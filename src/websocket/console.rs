@@ -26,6 +26,7 @@ const HOME: &str = "<header class=\"bar\"><a class=\"home\" href=\"/\">cgiserve<
 
 /// Where the address stands.
 const ADDRESS: &str = "<input id=\"address\"";
+const TITLE: &str = "<title>WebSocket console · cgiserve</title>";
 
 /// Whether a request is a browser's, for a page.
 pub(super) fn is_welcome(parts: &Parts) -> bool {
@@ -47,6 +48,7 @@ pub(super) fn page(status: StatusCode, target: &[u8]) -> Result<Response<Body>, 
         .replacen(HOME, "", 1)
         .replacen(STYLE_LINK, &format!("<style>{STYLE}</style>"), 1)
         .replacen(SCRIPT_LINK, &format!("<script type=\"module\" nonce=\"{nonce}\">{SCRIPT}</script>"), 1)
+        .replacen(TITLE, &format!("<title>{address} · WebSocket console</title>"), 1)
         .replacen(ADDRESS, &format!("{ADDRESS} value=\"{address}\""), 1);
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; img-src data:; \
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_page_has_what_is_replaced() {
-        for part in [STYLE_LINK, SCRIPT_LINK, POLICY, ICON, HOME, ADDRESS] {
+        for part in [STYLE_LINK, SCRIPT_LINK, POLICY, ICON, HOME, ADDRESS, TITLE] {
             assert_eq!(PAGE.matches(part).count(), 1, "{part}");
         }
         assert!(!SCRIPT.contains("</script") && !SCRIPT.contains("import "), "the script must stand by itself");
