@@ -10,6 +10,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use super::Talk;
 use super::client::Client;
 use super::clock::{Clock, Due};
+use super::errors::{self, Errors};
 use super::farewell::End;
 use super::framing::{Framing, Said, Unframer};
 use super::pipes::{Input, Output};
@@ -40,7 +41,7 @@ pub(super) async fn run(
         return;
     };
     let Conversation { stdin, stdout, child, context, permit } = conversation;
-    let Some(mut bridge) = Bridge::new(upgraded, stdin, stdout, &talk) else { return };
+    let Some(mut bridge) = Bridge::new(upgraded, stdin, stdout, &talk, &context) else { return };
     let first = {
         let ending = child.ending();
         tokio::pin!(ending);
@@ -62,7 +63,13 @@ pub(super) async fn run(
             Err(ending) => bridge.rest(ending).await,
         };
         tracing::debug!(id = context.id, script = context.script, client = context.client, ?end, "WebSocket closed");
-        let Bridge { client, input, output, .. } = bridge;
+        let Bridge { mut client, input, output, errors, .. } = bridge;
+        if let (Some(mut errors), End::Ended(_)) = (errors, &end)
+            && let Some(data) = errors.rest().await
+        {
+            // If there is no room it is in the log, as everybody's is.
+            let _ = client.send_if_room(data);
+        }
         tokio::join!(client.part(&end), see_off(child, input, output, &context, &talk.gateway));
         drop((permit, open));
     })
@@ -101,11 +108,18 @@ struct Bridge {
     input: Input,
     unframer: Unframer,
     output: Output,
+    errors: Option<Box<Errors>>,
 }
 
 impl Bridge {
     /// `None`: out of descriptors.
-    fn new(upgraded: Upgraded, stdin: OwnedFd, stdout: OwnedFd, talk: &Talk) -> Option<Self> {
+    fn new(
+        upgraded: Upgraded,
+        stdin: OwnedFd,
+        stdout: OwnedFd,
+        talk: &Talk,
+        context: &Arc<gateway::Context>,
+    ) -> Option<Self> {
         let websocket = &talk.websocket;
         let max = websocket.max_message.min(LONGEST);
         Some(Self {
@@ -115,6 +129,7 @@ impl Bridge {
             input: Input::new(stdin).ok()?,
             unframer: Unframer::new(websocket.framing, max),
             output: Output::new(stdout).ok()?,
+            errors: talk.errors.then(|| Box::new(Errors::new(context.clone()))),
         })
     }
 
@@ -205,9 +220,18 @@ impl Bridge {
             if let Err(end) = ready!(self.client.poll_room(cx)) {
                 return Poll::Ready(end);
             }
+            if let Some(errors) = &mut self.errors
+                && let Poll::Ready(data) = errors.poll(cx)
+            {
+                if let Err(end) = self.client.send(data) {
+                    return Poll::Ready(end);
+                }
+                continue;
+            }
             match self.unframer.next(&mut self.output.buffer, !self.output.open) {
                 Ok(Some(Said::Message(data))) => {
                     self.clock.active();
+                    let data = if self.errors.is_some() { errors::wrap(data) } else { data };
                     if let Err(end) = self.client.send(data) {
                         return Poll::Ready(end);
                     }

@@ -120,6 +120,11 @@ impl Client {
         }
     }
 
+    /// Sends a message, or nothing where something waits already.
+    pub(super) fn send_if_room(&mut self, data: Data) -> Result<(), End> {
+        if self.is_behind() { Ok(()) } else { self.send(data) }
+    }
+
     /// Sends what is known to be right; there must be room.
     pub(super) fn send_message(&mut self, message: Message) -> Result<(), End> {
         let (kind, octets) = match message {
@@ -145,7 +150,7 @@ impl Client {
 
     /// Whether something waits for the client, which does not take it.
     pub(super) fn is_behind(&self) -> bool {
-        self.blocked || self.unsent.is_some() || self.rest.has_remaining()
+        self.unflushed || self.blocked || self.unsent.is_some() || self.rest.has_remaining()
     }
 
     /// How much the client has taken, octets.
@@ -186,7 +191,7 @@ impl Client {
     /// would keep for as long as the visitor stays.
     fn renew(&mut self) {
         self.grown |= self.connection.intake.was_large();
-        let empty = self.connection.intake.is_between_messages() && !self.unflushed && !self.is_behind();
+        let empty = self.connection.intake.is_between_messages() && !self.is_behind();
         if self.grown && empty && self.frames.can_write() {
             self.grown = false;
             self.frames = WebSocketContext::new(Role::Server, Some(*self.frames.get_config()));

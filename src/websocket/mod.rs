@@ -11,6 +11,7 @@ mod bridge;
 mod client;
 mod clock;
 mod console;
+mod errors;
 mod farewell;
 mod framing;
 mod handshake;
@@ -135,7 +136,7 @@ pub async fn answer(
             return Ok(Outcome::Response(console::page(StatusCode::UPGRADE_REQUIRED, asking.target)?));
         }
     }
-    let accepted = handshake::check(&arrival.parts, &scripts.websocket)?;
+    let accepted = handshake::check(&arrival.parts, &scripts.websocket, arrival.is_author())?;
     let (Some(upgrade), Some(seat)) =
         (arrival.parts.extensions.remove::<OnUpgrade>(), arrival.parts.extensions.get::<Arc<Seat>>().cloned())
     else {
@@ -146,7 +147,11 @@ pub async fn answer(
     let asking = Asking { method: &Method::GET, ..*asking };
     let mut call =
         scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
-    let talk = Arc::new(Talk { gateway: scripts.settings.clone(), websocket: scripts.websocket.clone() });
+    let talk = Arc::new(Talk {
+        gateway: scripts.settings.clone(),
+        websocket: scripts.websocket.clone(),
+        errors: accepted.errors,
+    });
     match manner {
         Manner::Each => {
             call.environment.extend(chosen(accepted.protocol.as_deref()));
@@ -174,6 +179,8 @@ pub async fn answer(
 struct Talk {
     gateway: Arc<gateway::Settings>,
     websocket: Settings,
+    /// Whether the client is shown what the script says on its standard error.
+    errors: bool,
 }
 
 /// The variable that says which of its sub-protocols was chosen.
@@ -188,7 +195,7 @@ fn switching(accepted: handshake::Accepted) -> Response<Body> {
             response.headers_mut().insert(name, value);
         }
     };
-    if let Some(protocol) = &accepted.protocol {
+    if let Some(protocol) = accepted.protocol.as_deref().or(accepted.errors.then_some(errors::PROTOCOL)) {
         set(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     if let Some(key) = &accepted.key {

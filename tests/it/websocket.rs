@@ -162,6 +162,42 @@ fn a_plain_get_is_explained() {
 }
 
 #[test]
+fn standard_error_is_shown_to_the_author_who_asks() {
+    let script =
+        "#!/bin/sh\necho oops >&2\nenv | grep -c X_WEBSOCKET\nread x\necho \"$x\"\nread x\necho late >&2\nexit 3\n";
+    let room = "#!/bin/sh\nread open\necho hub >&2\necho '{\"data\":\"here\"}'\nread open\nexit 1\n";
+    let server = serve(Tree::new().script("ws-loud", script).script("hub-loud", room));
+    let offer = ("Sec-WebSocket-Protocol", "stderr.cgiserve");
+    let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/ws-loud", &[offer]));
+    let head = String::from_utf8_lossy(&talk.head).to_ascii_lowercase();
+    assert!(head.contains("sec-websocket-protocol: stderr.cgiserve"), "{head}");
+    talk.say("a \"b\"");
+    let mut first = [talk.hear(), talk.hear(), talk.hear()];
+    first.sort();
+    assert_eq!(
+        first,
+        [
+            r#"{"stream":"stderr","data":"oops\n"}"#,
+            r#"{"stream":"stdout","data":"0"}"#,
+            r#"{"stream":"stdout","data":"a \"b\""}"#
+        ]
+    );
+    talk.say("go");
+    assert_eq!(talk.hear(), r#"{"stream":"stderr","data":"late\n"}"#);
+    assert_eq!(talk.end(), (1011, "exit status 3".to_owned()));
+    let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/hub-loud", &[offer]));
+    let mut both = [talk.hear(), talk.hear()];
+    both.sort();
+    assert_eq!(both, [r#"{"stream":"stderr","data":"hub\n"}"#, r#"{"stream":"stdout","data":"here"}"#]);
+    // Nobody else is told, and what is not asked for is not given.
+    for other in [("X-Forwarded-For", "192.0.2.1"), ("Sec-WebSocket-Protocol", "")] {
+        let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/ws-loud", &[offer, other]));
+        assert!(!String::from_utf8_lossy(&talk.head).to_ascii_lowercase().contains("protocol:"), "{other:?}");
+        assert_eq!(talk.hear(), "0");
+    }
+}
+
+#[test]
 fn statements_136_and_145_the_environment_is_that_of_cgi() {
     let server = serve(Tree::new().script("ws-env", "#!/bin/sh\nenv\npwd\n"));
     let request = handshake(

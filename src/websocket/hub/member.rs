@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::mailbox::Mailbox;
 use super::room::Event;
 use super::speech::Id;
 use crate::connection::Seat;
+use crate::gateway;
 use crate::limits;
 use crate::websocket::Talk;
 use crate::websocket::client::Client;
 use crate::websocket::clock::{Clock, Due};
+use crate::websocket::errors::{self, Errors};
 use crate::websocket::farewell::End;
+use crate::websocket::framing::Data;
 
 /// Somebody's place in a room.
 pub(in crate::websocket) struct Member {
@@ -24,6 +28,8 @@ pub(in crate::websocket) struct Member {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) talk: Arc<Talk>,
+    /// The room's process.
+    pub(super) context: Arc<gateway::Context>,
 }
 
 /// How long a client that takes nothing keeps a place in a room that has ended, or has closed it.
@@ -44,6 +50,7 @@ impl Member {
             client: Client::new(upgraded, websocket.max_message),
             clock: Clock::new(websocket.ping, websocket.idle, Some(PATIENCE)),
             waiting: None,
+            errors: self.talk.errors.then(|| Box::new(Errors::new(self.context.clone()))),
         };
         let end = tokio::select! {
             biased;
@@ -52,7 +59,13 @@ impl Member {
         };
         // In a box, for it is needed once and late: most visitors are there, and quiet.
         Box::pin(async move {
-            let Visit { client, waiting, .. } = visit;
+            let Visit { mut client, waiting, errors, .. } = visit;
+            if let (Some(mut errors), End::HubEnded(_)) = (errors, &end)
+                && let Some(data) = errors.rest().await
+            {
+                // If there is no room it is in the log, as everybody's is.
+                let _ = client.send_if_room(data);
+            }
             let leave = async {
                 // What it said before it left is said first.
                 if let Some(waiting) = waiting {
@@ -80,6 +93,7 @@ struct Visit {
     client: Client,
     clock: Clock,
     waiting: Option<Waiting>,
+    errors: Option<Box<Errors>>,
 }
 
 impl Visit {
@@ -145,10 +159,24 @@ impl Visit {
                     return overflow;
                 }
             }
+            if let Some(errors) = &mut self.errors
+                && let Poll::Ready(data) = errors.poll(cx)
+            {
+                if let Err(end) = self.client.send(data) {
+                    return Poll::Ready(end);
+                }
+                continue;
+            }
             match member.mailbox.poll_take(cx) {
                 Poll::Ready(Ok(message)) => {
                     self.clock.active();
-                    if let Err(end) = self.client.send_message(message) {
+                    let sent = match message {
+                        Message::Text(text) if self.errors.is_some() => {
+                            self.client.send(errors::wrap(Data { text: true, octets: text.into() }))
+                        }
+                        message => self.client.send_message(message),
+                    };
+                    if let Err(end) = sent {
                         return Poll::Ready(end);
                     }
                 }

@@ -81,7 +81,8 @@ impl Hubs {
             if door.events.send(event).await.is_ok()
                 && let Ok(welcome) = answer.await
             {
-                return Ok(Member { id: welcome?, events: door.events, mailbox, talk });
+                let (id, context) = welcome?;
+                return Ok(Member { id, events: door.events, mailbox, talk, context });
             }
             self.forget(path, door.serial);
         }

@@ -31,10 +31,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The code for a client that does not take what is sent to it: try again later.
 const SLOW: u16 = 1013;
 
+/// Under which number somebody is in the room, and whose it is.
+pub(super) type Welcome = (Id, Arc<gateway::Context>);
+
 /// What happens at the door and in the room.
 pub(super) enum Event {
     /// Somebody comes in and wants to know under which number.
-    Join { mailbox: Arc<Mailbox>, environment: Arc<[CString]>, welcome: oneshot::Sender<Result<Id, Failure>> },
+    Join { mailbox: Arc<Mailbox>, environment: Arc<[CString]>, welcome: oneshot::Sender<Result<Welcome, Failure>> },
     /// Somebody says something.
     Said(Id, Data),
     /// Somebody has left, with this code.
@@ -265,7 +268,7 @@ impl Room {
                 let id = self.next;
                 self.next += 1;
                 // Whoever did not wait for the answer is not here.
-                if welcome.send(Ok(id)).is_ok() {
+                if welcome.send(Ok((id, self.context.clone()))).is_ok() {
                     self.members.insert(id, mailbox);
                     self.tell(speech::open(id, &environment));
                 }
