@@ -64,11 +64,9 @@ pub(super) async fn run(
         };
         tracing::debug!(id = context.id, script = context.script, client = context.client, ?end, "WebSocket closed");
         let Bridge { mut client, input, output, errors, .. } = bridge;
-        if let (Some(mut errors), End::Ended(_)) = (errors, &end)
-            && let Some(data) = errors.rest().await
-        {
+        if let (Some(errors), End::Ended(_)) = (errors, &end) {
             // If there is no room it is in the log, as everybody's is.
-            let _ = client.send_if_room(data);
+            client.send_if_room(errors.rest().await);
         }
         tokio::join!(client.part(&end), see_off(child, input, output, &context, &talk.gateway));
         drop((permit, open));

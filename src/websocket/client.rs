@@ -120,9 +120,17 @@ impl Client {
         }
     }
 
-    /// Sends a message, or nothing where something waits already.
-    pub(super) fn send_if_room(&mut self, data: Data) -> Result<(), End> {
-        if self.is_behind() { Ok(()) } else { self.send(data) }
+    /// Sends messages, as far as there is room.
+    pub(super) fn send_if_room(&mut self, messages: Vec<Data>) {
+        for data in messages {
+            if !self.has_room() || self.send(data).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.blocked && self.unsent.is_none() && self.rest.is_empty()
     }
 
     /// Sends what is known to be right; there must be room.
@@ -150,7 +158,7 @@ impl Client {
 
     /// Whether something waits for the client, which does not take it.
     pub(super) fn is_behind(&self) -> bool {
-        self.unflushed || self.blocked || self.unsent.is_some() || self.rest.has_remaining()
+        self.unflushed || !self.has_room()
     }
 
     /// How much the client has taken, octets.

@@ -21,11 +21,16 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long what a script says as it dies may take to be read.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// Longest line that is waited for, octets; longer ones come in pieces.
+const LINE: usize = 4 << 10;
+
 /// What one script says on its standard error.
 pub(super) struct Errors {
     context: Arc<gateway::Context>,
     /// What was there when it was last looked at.
     seen: Vec<u8>,
+    /// Of that, what has not been told.
+    fresh: Vec<u8>,
     timer: Interval,
 }
 
@@ -33,31 +38,44 @@ impl Errors {
     pub(super) fn new(context: Arc<gateway::Context>) -> Self {
         let mut timer = interval(LOOK);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { context, seen: Vec::new(), timer }
+        Self { context, seen: Vec::new(), fresh: Vec::new(), timer }
     }
 
-    /// What it has said since the last time, in an envelope.
+    /// Its next line, in an envelope.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Data> {
         loop {
-            ready!(self.timer.poll_tick(cx));
-            if let Some(fresh) = self.look() {
-                return Poll::Ready(fresh);
+            if let Some(line) = line(&mut self.fresh, false) {
+                return Poll::Ready(envelope("stderr", &line));
             }
+            ready!(self.timer.poll_tick(cx));
+            self.look();
         }
     }
 
     /// The last that it says, once it has ended.
-    pub(super) async fn rest(&mut self) -> Option<Data> {
+    pub(super) async fn rest(mut self) -> Vec<Data> {
         self.context.record.stderr.settled(LAST_WORDS).await;
-        self.look()
+        self.look();
+        std::iter::from_fn(|| line(&mut self.fresh, true)).map(|line| envelope("stderr", &line)).collect()
     }
 
-    fn look(&mut self) -> Option<Data> {
+    fn look(&mut self) {
         let now = self.context.record.stderr.text();
-        let fresh = now[known(&self.seen, &now)..].to_vec();
+        self.fresh.extend_from_slice(&now[known(&self.seen, &now)..]);
         self.seen = now;
-        (!fresh.is_empty()).then(|| envelope("stderr", &fresh))
     }
+}
+
+/// Takes a line out of `fresh`, without its end; with `last` one that has none, too.
+fn line(fresh: &mut Vec<u8>, last: bool) -> Option<Vec<u8>> {
+    let (length, end) = match fresh.iter().position(|&b| b == b'\n') {
+        Some(at) => (at, 1),
+        None if fresh.len() >= LINE || last && !fresh.is_empty() => (fresh.len(), 0),
+        None => return None,
+    };
+    let line = fresh[..length].to_vec();
+    fresh.drain(..length + end);
+    Some(line)
 }
 
 /// Puts a message of the script into its envelope.
@@ -100,6 +118,17 @@ mod tests {
         ] {
             assert_eq!(&now[known(before.as_bytes(), now.as_bytes())..], fresh, "{before} {now}");
         }
+    }
+
+    #[test]
+    fn lines() {
+        let mut fresh = b"a\n\nb".to_vec();
+        assert_eq!(line(&mut fresh, false).as_deref(), Some(&b"a"[..]));
+        assert_eq!(line(&mut fresh, false).as_deref(), Some(&b""[..]));
+        assert_eq!(line(&mut fresh, false), None);
+        assert_eq!(line(&mut fresh, true).as_deref(), Some(&b"b"[..]));
+        assert_eq!(line(&mut fresh, true), None);
+        assert_eq!(line(&mut vec![b'x'; LINE], false).map(|piece| piece.len()), Some(LINE));
     }
 
     #[test]

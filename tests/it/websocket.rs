@@ -177,18 +177,18 @@ fn standard_error_is_shown_to_the_author_who_asks() {
     assert_eq!(
         first,
         [
-            r#"{"stream":"stderr","data":"oops\n"}"#,
+            r#"{"stream":"stderr","data":"oops"}"#,
             r#"{"stream":"stdout","data":"0"}"#,
             r#"{"stream":"stdout","data":"a \"b\""}"#
         ]
     );
     talk.say("go");
-    assert_eq!(talk.hear(), r#"{"stream":"stderr","data":"late\n"}"#);
+    assert_eq!(talk.hear(), r#"{"stream":"stderr","data":"late"}"#);
     assert_eq!(talk.end(), (1011, "exit status 3".to_owned()));
     let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/hub-loud", &[offer]));
     let mut both = [talk.hear(), talk.hear()];
     both.sort();
-    assert_eq!(both, [r#"{"stream":"stderr","data":"hub\n"}"#, r#"{"stream":"stdout","data":"here"}"#]);
+    assert_eq!(both, [r#"{"stream":"stderr","data":"hub"}"#, r#"{"stream":"stdout","data":"here"}"#]);
     // Nobody else is told, and what is not asked for is not given.
     for other in [("X-Forwarded-For", "192.0.2.1"), ("Sec-WebSocket-Protocol", "")] {
         let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/ws-loud", &[offer, other]));

@@ -60,11 +60,9 @@ impl Member {
         // In a box, for it is needed once and late: most visitors are there, and quiet.
         Box::pin(async move {
             let Visit { mut client, waiting, errors, .. } = visit;
-            if let (Some(mut errors), End::HubEnded(_)) = (errors, &end)
-                && let Some(data) = errors.rest().await
-            {
+            if let (Some(errors), End::HubEnded(_)) = (errors, &end) {
                 // If there is no room it is in the log, as everybody's is.
-                let _ = client.send_if_room(data);
+                client.send_if_room(errors.rest().await);
             }
             let leave = async {
                 // What it said before it left is said first.
