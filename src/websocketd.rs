@@ -45,8 +45,9 @@ message. Options may be written with one dash or two, values behind = or a blank
 ";
 
 /// Flags that are switches; the others have a value.
-const SWITCHES: [&str; 7] = ["binary", "sameorigin", "devconsole", "ssl", "reverselookup", "help", "version"];
-const VALUES: [&str; 19] = [
+const SWITCHES: [&str; 9] =
+    ["binary", "passstderr", "sameorigin", "devconsole", "ssl", "reverselookup", "help", "version", "license"];
+const VALUES: [&str; 20] = [
     "port",
     "address",
     "unixsocket",
@@ -64,6 +65,7 @@ const VALUES: [&str; 19] = [
     "maxframesize",
     "sslcert",
     "sslkey",
+    "sslca",
     "loglevel",
     "redirport",
 ];
@@ -96,7 +98,7 @@ pub enum Refusal {
 /// The first thing that is wrong, as websocketd does.
 pub fn read(arguments: &[String]) -> Result<Meaning, Refusal> {
     let (given, command) = Given::parse(arguments)?;
-    if given.switch("help")? || given.switch("version")? {
+    if given.switch("help")? || given.switch("version")? || given.switch("license")? {
         return Err(Refusal::Help);
     }
     given.meaning(command)
@@ -191,6 +193,17 @@ impl Given {
         }
         if tls != (cert.is_some() && key.is_some()) || cert.is_some() != key.is_some() {
             return wrong("--ssl, --sslcert and --sslkey go together");
+        }
+        if self.switch("passstderr")? {
+            return wrong(if self.switch("binary")? {
+                "--passstderr cannot be used with --binary: octets have no envelope"
+            } else {
+                "--passstderr is not supported: standard error is in the log, and in the console on this machine"
+            });
+        }
+        // Without it anybody could come in: never passed over.
+        if self.get("sslca").is_some() {
+            return wrong("--sslca is not supported: clients' certificates are not checked here");
         }
         if self.get("redirport").is_some() {
             return wrong("--redirport is not supported: serve the other port by another server with a redirect");
@@ -368,6 +381,8 @@ mod tests {
             ("--port=1", "Please specify COMMAND or provide --dir, --staticdir or --cgidir argument."),
             ("--dir=/ cat", "COMMAND or --dir, not both"),
             ("--dir=/nowhere", "--dir: '/nowhere' is not an accessible directory"),
+            ("--passstderr --binary cat", "--passstderr cannot be used with --binary: octets have no envelope"),
+            ("--sslca=/x cat", "--sslca is not supported: clients' certificates are not checked here"),
             ("no-such-program", "Unable to locate specified COMMAND 'no-such-program' in OS path."),
         ] {
             assert_eq!(said(line), Err(Refusal::Wrong(why.to_owned())), "{line}");
