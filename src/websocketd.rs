@@ -42,6 +42,8 @@ message. Options may be written with one dash or two, values behind = or a blank
   --ssl --sslcert=FILE --sslkey=FILE
   --loglevel=LEVEL        debug, trace, access, info, error or fatal [default: access]
   --reverselookup         Taken and not heeded: REMOTE_HOST is the address
+
+The license is MIT or Apache-2.0, at your option.
 ";
 
 /// Flags that are switches; the others have a value.
