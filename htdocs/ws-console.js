@@ -2,6 +2,7 @@
 
 const SHOWN = 500; // entries; older ones go
 const PATIENCE = 3000; // ms without an answer before the hint about buffers
+const ERRORS = "stderr.cgiserve"; // asks for standard error too, which only the server's own machine gets
 
 const element = (id) => document.getElementById(id);
 const address = element("address");
@@ -30,12 +31,19 @@ element("send-form").addEventListener("submit", (event) => {
   waiting = setTimeout(() => { element("hint").hidden = false; }, PATIENCE);
 });
 
-function connect() {
+/** Whether a host is this very machine, so that its server may tell more. */
+function isHere({ hostname }) {
+  return /^(localhost|.*\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+}
+
+function connect(plain = false) {
   let url;
+  let asks;
   try {
     url = new URL(address.value, location.href);
     url.protocol = { "http:": "ws:", "https:": "wss:" }[url.protocol] ?? url.protocol;
-    socket = new WebSocket(url);
+    asks = !plain && isHere(url) && url.host === location.host;
+    socket = asks ? new WebSocket(url, ERRORS) : new WebSocket(url);
   } catch (error) {
     tell(`That is no address: ${error.message}`, true);
     return;
@@ -52,6 +60,14 @@ function connect() {
     message.focus();
   };
   socket.onmessage = ({ data }) => {
+    if (socket.protocol === ERRORS && typeof data === "string") {
+      const { stream, data: text } = JSON.parse(data);
+      data = text;
+      if (stream === "stderr") {
+        entry("in", data, new TextEncoder().encode(data).length, undefined, "standard error");
+        return;
+      }
+    }
     const took = sent ? performance.now() - sent : undefined;
     sent = 0;
     clearTimeout(waiting);
@@ -60,6 +76,11 @@ function connect() {
     else entry("in", hexadecimal(new Uint8Array(data)), data.byteLength, took, "binary");
   };
   socket.onclose = ({ code, reason }) => {
+    if (asks && !opened) {
+      // A browser lets go of a server that does not know what was asked for: perhaps it is another's.
+      connect(true);
+      return;
+    }
     socket = null;
     sent = 0;
     clearTimeout(waiting);
@@ -90,6 +111,7 @@ function entry(direction, text, octets, took, kind = "") {
     .filter(Boolean).join(" · ");
   const body = document.createElement("span");
   body.textContent = text;
+  body.classList.toggle("alarm", kind === "standard error");
   item.append(body, note);
   const talk = element("talk");
   const atEnd = talk.scrollTop + talk.clientHeight >= talk.scrollHeight - 8;

@@ -42,11 +42,14 @@ message. Options may be written with one dash or two, values behind = or a blank
   --ssl --sslcert=FILE --sslkey=FILE
   --loglevel=LEVEL        debug, trace, access, info, error or fatal [default: access]
   --reverselookup         Taken and not heeded: REMOTE_HOST is the address
+
+The license is MIT or Apache-2.0, at your option.
 ";
 
 /// Flags that are switches; the others have a value.
-const SWITCHES: [&str; 7] = ["binary", "sameorigin", "devconsole", "ssl", "reverselookup", "help", "version"];
-const VALUES: [&str; 19] = [
+const SWITCHES: [&str; 9] =
+    ["binary", "passstderr", "sameorigin", "devconsole", "ssl", "reverselookup", "help", "version", "license"];
+const VALUES: [&str; 20] = [
     "port",
     "address",
     "unixsocket",
@@ -64,6 +67,7 @@ const VALUES: [&str; 19] = [
     "maxframesize",
     "sslcert",
     "sslkey",
+    "sslca",
     "loglevel",
     "redirport",
 ];
@@ -96,7 +100,7 @@ pub enum Refusal {
 /// The first thing that is wrong, as websocketd does.
 pub fn read(arguments: &[String]) -> Result<Meaning, Refusal> {
     let (given, command) = Given::parse(arguments)?;
-    if given.switch("help")? || given.switch("version")? {
+    if given.switch("help")? || given.switch("version")? || given.switch("license")? {
         return Err(Refusal::Help);
     }
     given.meaning(command)
@@ -192,10 +196,22 @@ impl Given {
         if tls != (cert.is_some() && key.is_some()) || cert.is_some() != key.is_some() {
             return wrong("--ssl, --sslcert and --sslkey go together");
         }
+        if self.switch("passstderr")? {
+            return wrong(if self.switch("binary")? {
+                "--passstderr cannot be used with --binary: octets have no envelope"
+            } else {
+                "--passstderr is not supported: standard error is in the log, and in the console on this machine"
+            });
+        }
+        // Without it anybody could come in: never passed over.
+        if self.get("sslca").is_some() {
+            return wrong("--sslca is not supported: clients' certificates are not checked here");
+        }
         if self.get("redirport").is_some() {
             return wrong("--redirport is not supported: serve the other port by another server with a redirect");
         }
-        let mut text = String::from("default-routes = false\nstatus = false\n");
+        // No link leads out of its folders (since its 0.5).
+        let mut text = String::from("default-routes = false\nstatus = false\nsymlinks = \"beneath\"\n");
         let addresses = self.addresses();
         line(&mut text, "bind", array(&addresses));
         line(&mut text, "port", self.number("port")?.unwrap_or(if tls { 443 } else { 80 }));
@@ -222,14 +238,15 @@ impl Given {
         line(&mut text, "framing", string(if self.switch("binary")? { "binary" } else { "line" }));
         line(&mut text, "origins", array(&self.origins(&addresses)?));
         if let Some(folder) = &dir {
-            self.websockets(&mut text, "scripts", folder, console);
+            text += &self.websockets("scripts", folder, "", console);
         }
         if let Some((name, arguments)) = command.split_first() {
             let program = find(name)
                 .ok_or_else(|| Refusal::Wrong(format!("Unable to locate specified COMMAND '{name}' in OS path.")))?;
-            self.websockets(&mut text, "script", &program, console);
             let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            let _ = writeln!(text, "arguments = {}\nscript-name = \"/\"\nfolder = {}", array(arguments), string(&here));
+            let (arguments, folder) = (array(arguments), string(&here));
+            let more = format!("arguments = {arguments}\nscript-name = \"/\"\nfolder = {folder}");
+            text += &self.websockets("script", &program, &more, console);
         }
         for (kind, folder) in [("scripts", &cgi), ("files", &statics)] {
             if let Some(folder) = folder {
@@ -250,11 +267,17 @@ impl Given {
         Ok(Meaning { text, flags })
     }
 
-    fn websockets(&self, text: &mut String, kind: &str, path: &Path, console: bool) {
-        let path = string(path);
-        let _ = writeln!(text, "[[route]]\npath = \"/\"\n{kind} = {path}\nspeaks = \"websocket\"");
-        let _ = writeln!(text, "for-upgrades = {}\nconsole = {console}", !console);
-        headers(text, self.all("header-ws"));
+    /// Routes for whoever asks for a WebSocket, and for browsers that come for the console.
+    fn websockets(&self, kind: &str, path: &Path, more: &str, console: bool) -> String {
+        let mut text = String::new();
+        let asked = [(true, "header-ws"), (false, "header-http")];
+        for (upgrade, fields) in &asked[..1 + usize::from(console)] {
+            let path = string(path);
+            let _ = writeln!(text, "[[route]]\npath = \"/\"\n{kind} = {path}\nspeaks = \"websocket\"");
+            let _ = writeln!(text, "for-upgrades = {upgrade}\nconsole = {}\n{more}", !upgrade);
+            headers(&mut text, self.all(fields));
+        }
+        text
     }
 
     fn addresses(&self) -> Vec<String> {
@@ -360,6 +383,8 @@ mod tests {
             ("--port=1", "Please specify COMMAND or provide --dir, --staticdir or --cgidir argument."),
             ("--dir=/ cat", "COMMAND or --dir, not both"),
             ("--dir=/nowhere", "--dir: '/nowhere' is not an accessible directory"),
+            ("--passstderr --binary cat", "--passstderr cannot be used with --binary: octets have no envelope"),
+            ("--sslca=/x cat", "--sslca is not supported: clients' certificates are not checked here"),
             ("no-such-program", "Unable to locate specified COMMAND 'no-such-program' in OS path."),
         ] {
             assert_eq!(said(line), Err(Refusal::Wrong(why.to_owned())), "{line}");

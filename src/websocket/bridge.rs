@@ -1,67 +1,77 @@
 //! One process for one connection: what the client says is written to it, what it writes is said to the client.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 
 use super::Talk;
 use super::client::Client;
 use super::clock::{Clock, Due};
+use super::errors::{self, Errors};
 use super::farewell::End;
 use super::framing::{Framing, Said, Unframer};
 use super::pipes::{Input, Output};
 use crate::connection::Seat;
 use crate::gateway::{self, Conversation};
-use crate::spawner::Child;
+use crate::limits;
+use crate::spawner::{Child, Ending};
 
 /// How long children of a script that has ended may keep the conversation going.
 pub(super) const HELD_OPEN: Duration = Duration::from_secs(1);
 /// How long a script that has closed its output may take to end and so tell how.
 pub(super) const STATUS: Duration = Duration::from_millis(500);
+/// How often a client may take nothing for as long as [`HELD_OPEN`] of what a script that has ended left for it.
+const PATIENCE: u32 = 10;
+/// Longest message, octets, whatever the configuration says: the `length` framing has no larger numbers.
+const LONGEST: usize = u32::MAX as usize;
 
-/// Carries a conversation to its end, and the process to its own.
-pub(super) async fn run(upgrade: OnUpgrade, seat: &Seat, conversation: Conversation, talk: Arc<Talk>) {
-    let Conversation { stdin, stdout, child, context, permit } = conversation;
-    let (Ok(upgraded), Ok(input), Ok(output)) = (upgrade.await, Input::new(stdin), Output::new(stdout)) else {
+/// Carries a conversation to its end, and the process to its own. `open` is its place among the open ones.
+pub(super) async fn run(
+    upgrade: OnUpgrade,
+    seat: Arc<Seat>,
+    conversation: Conversation,
+    talk: Arc<Talk>,
+    open: limits::Place,
+) {
+    let Ok(upgraded) = upgrade.await else {
         // Dropping the child ends it.
         return;
     };
-    let websocket = &talk.websocket;
-    let mut bridge = Bridge {
-        client: Client::new(upgraded, websocket.max_message),
-        clock: Clock::new(websocket.ping, websocket.idle, talk.gateway.idle),
-        framing: websocket.framing,
-        input,
-        unframer: Unframer::new(websocket.framing, websocket.max_message),
-        output,
-    };
-    let end = {
+    let Conversation { stdin, stdout, child, context, permit } = conversation;
+    let Some(mut bridge) = Bridge::new(upgraded, stdin, stdout, &talk, &context) else { return };
+    let first = {
         let ending = child.ending();
         tokio::pin!(ending);
-        let first = tokio::select! {
+        tokio::select! {
             biased;
             end = bridge.over() => Ok(end),
             ending = &mut ending => Err(ending),
             () = seat.leaving() => Ok(End::Leaving),
-        };
-        match first {
-            Ok(End::Closed) => match tokio::time::timeout(STATUS, ending).await {
+        }
+    };
+    // In a box, for it is needed once and late: most visitors are there, and quiet.
+    Box::pin(async move {
+        let end = match first {
+            Ok(End::Closed) => match tokio::time::timeout(STATUS, child.ending()).await {
                 Ok(ending) => End::Ended(ending),
                 Err(_) => End::Closed,
             },
             Ok(end) => end,
-            Err(ending) => match tokio::time::timeout(HELD_OPEN, bridge.over()).await {
-                Ok(End::Closed) | Err(_) => End::Ended(ending),
-                Ok(end) => end,
-            },
+            Err(ending) => bridge.rest(ending).await,
+        };
+        tracing::debug!(id = context.id, script = context.script, client = context.client, ?end, "WebSocket closed");
+        let Bridge { mut client, input, output, errors, .. } = bridge;
+        if let (Some(errors), End::Ended(_)) = (errors, &end) {
+            // If there is no room it is in the log, as everybody's is.
+            client.send_if_room(errors.rest().await);
         }
-    };
-    tracing::debug!(id = context.id, script = context.script, client = context.client, ?end, "WebSocket closed");
-    let Bridge { client, input, output, .. } = bridge;
-    tokio::join!(client.part(&end), see_off(child, input, output, &context, &talk.gateway));
-    drop(permit);
+        tokio::join!(client.part(&end), see_off(child, input, output, &context, &talk.gateway));
+        drop((permit, open));
+    })
+    .await;
 }
 
 /// Lets the script see the end of its input, waits for it to end by itself, then ends it. Its output is read to the
@@ -96,9 +106,47 @@ struct Bridge {
     input: Input,
     unframer: Unframer,
     output: Output,
+    errors: Option<Box<Errors>>,
 }
 
 impl Bridge {
+    /// `None`: out of descriptors.
+    fn new(
+        upgraded: Upgraded,
+        stdin: OwnedFd,
+        stdout: OwnedFd,
+        talk: &Talk,
+        context: &Arc<gateway::Context>,
+    ) -> Option<Self> {
+        let websocket = &talk.websocket;
+        let max = websocket.max_message.min(LONGEST);
+        Some(Self {
+            client: Client::new(upgraded, max),
+            clock: Clock::new(websocket.ping, websocket.idle, talk.gateway.idle),
+            framing: websocket.framing,
+            input: Input::new(stdin).ok()?,
+            unframer: Unframer::new(websocket.framing, max),
+            output: Output::new(stdout).ok()?,
+            errors: talk.errors.then(|| Box::new(Errors::new(context.clone()))),
+        })
+    }
+
+    /// What is still to be said when the script has ended. Its children may keep the conversation going for a moment
+    /// only; but what it has written is for the client, who may take its time as long as it takes anything.
+    async fn rest(&mut self, ending: Ending) -> End {
+        let mut patience = PATIENCE;
+        loop {
+            let before = self.client.written();
+            match tokio::time::timeout(HELD_OPEN, self.over()).await {
+                Ok(End::Closed) => return End::Ended(ending),
+                Ok(end) => return end,
+                Err(_) if !self.client.is_behind() || patience == 0 => return End::Ended(ending),
+                Err(_) if self.client.written() > before => patience = PATIENCE,
+                Err(_) => patience -= 1,
+            }
+        }
+    }
+
     /// Resolves when the conversation is over.
     async fn over(&mut self) -> End {
         std::future::poll_fn(|cx| self.poll(cx)).await
@@ -170,9 +218,18 @@ impl Bridge {
             if let Err(end) = ready!(self.client.poll_room(cx)) {
                 return Poll::Ready(end);
             }
+            if let Some(errors) = &mut self.errors
+                && let Poll::Ready(data) = errors.poll(cx)
+            {
+                if let Err(end) = self.client.send(data) {
+                    return Poll::Ready(end);
+                }
+                continue;
+            }
             match self.unframer.next(&mut self.output.buffer, !self.output.open) {
                 Ok(Some(Said::Message(data))) => {
                     self.clock.active();
+                    let data = if self.errors.is_some() { errors::wrap(data) } else { data };
                     if let Err(end) = self.client.send(data) {
                         return Poll::Ready(end);
                     }

@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::upgrade::Upgraded;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data as Kind, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes, WebSocket};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::farewell::End;
 use super::framing::Data;
+use super::intake::Intake;
 use super::stream::Stream;
 
-/// How much is read from a client at once, octets.
-const READ: usize = 4 << 10;
+/// The library's own buffer for what it reads, octets: each visitor has one, and larger frames make it larger.
+const READ: usize = 512;
 /// How much is gathered before it is written to a client unasked, octets.
 const WRITE: usize = 16 << 10;
 /// Longer messages go out in frames of this many octets, so that the buffer does not stay as large as the largest.
@@ -34,7 +35,8 @@ const LINGER_OCTETS: usize = 4 << 20;
 
 /// A WebSocket to a client. The library's own asynchronous wrapper keeps four wakers; this one task needs one.
 pub(super) struct Client {
-    socket: WebSocket<Waiting>,
+    frames: WebSocketContext,
+    connection: Waiting,
     /// The rest of a message that goes out in frames; the first has.
     rest: Bytes,
     /// A frame that found no room.
@@ -42,6 +44,8 @@ pub(super) struct Client {
     unflushed: bool,
     /// The connection took no more.
     blocked: bool,
+    /// A large message went through, and the library keeps its buffers.
+    grown: bool,
 }
 
 impl Client {
@@ -54,18 +58,28 @@ impl Client {
             .max_write_buffer_size(WAITING)
             .max_message_size(Some(max))
             .max_frame_size(Some(max));
-        let waiting = Waiting { stream, waker: Waker::noop().clone(), full: false, took: false };
-        let socket = WebSocket::from_partially_read(waiting, begun, Role::Server, Some(config));
-        Self { socket, rest: Bytes::new(), unsent: None, unflushed: false, blocked: false }
+        let intake = Intake::new(&begun);
+        let connection = Waiting { stream, intake, waker: Waker::noop().clone(), full: false, took: false, written: 0 };
+        let frames = WebSocketContext::new(Role::Server, Some(config));
+        Self { frames, connection, rest: Bytes::new(), unsent: None, unflushed: false, blocked: false, grown: false }
     }
 
     /// The next message, `None` for a ping or an answer to one. Pings are answered, and a Close is.
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Data>, End>> {
         self.wakes(cx);
-        Poll::Ready(match ready!(polled(self.socket.read())) {
+        let Poll::Ready(read) = polled(self.frames.read(&mut self.connection)) else {
+            self.renew();
+            return Poll::Pending;
+        };
+        Poll::Ready(match read {
             Ok(Message::Text(text)) => Ok(Some(Data { text: true, octets: text.into() })),
             Ok(Message::Binary(octets)) => Ok(Some(Data { text: false, octets })),
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(None),
+            Ok(Message::Ping(_)) => {
+                // Its answer waits in the library.
+                self.unflushed = true;
+                Ok(None)
+            }
+            Ok(Message::Pong(_) | Message::Frame(_)) => Ok(None),
             Ok(Message::Close(frame)) => Err(End::Left(frame.map_or(1005, |frame| frame.code.into()))),
             Err(error) => Err(why(error)),
         })
@@ -106,6 +120,19 @@ impl Client {
         }
     }
 
+    /// Sends messages, as far as there is room.
+    pub(super) fn send_if_room(&mut self, messages: Vec<Data>) {
+        for data in messages {
+            if !self.has_room() || self.send(data).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.blocked && self.unsent.is_none() && self.rest.is_empty()
+    }
+
     /// Sends what is known to be right; there must be room.
     pub(super) fn send_message(&mut self, message: Message) -> Result<(), End> {
         let (kind, octets) = match message {
@@ -126,12 +153,23 @@ impl Client {
     /// Whether the client has taken something since the last call, for which there was no room on the way: whoever
     /// reads slowly is alive, however late its answers to pings come.
     pub(super) fn took(&mut self) -> bool {
-        std::mem::take(&mut self.socket.get_mut().took)
+        std::mem::take(&mut self.connection.took)
+    }
+
+    /// Whether something waits for the client, which does not take it.
+    pub(super) fn is_behind(&self) -> bool {
+        self.unflushed || !self.has_room()
+    }
+
+    /// How much the client has taken, octets.
+    pub(super) fn written(&self) -> u64 {
+        self.connection.written
     }
 
     fn push(&mut self, message: Message) -> Result<(), End> {
         self.unflushed = true;
-        match self.socket.write(message) {
+        self.grown |= message.len() > WRITE;
+        match self.frames.write(&mut self.connection, message) {
             Ok(()) => Ok(()),
             // It was taken, and waits.
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
@@ -150,14 +188,26 @@ impl Client {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if self.unflushed {
             self.wakes(cx);
-            ready!(polled(self.socket.flush())).map_err(why)?;
+            ready!(polled(self.frames.flush(&mut self.connection))).map_err(why)?;
             self.unflushed = false;
         }
+        self.renew();
         Poll::Ready(Ok(()))
     }
 
+    /// Begins with fresh buffers after a large message, at a moment when nothing is in the old ones: those the library
+    /// would keep for as long as the visitor stays.
+    fn renew(&mut self) {
+        self.grown |= self.connection.intake.was_large();
+        let empty = self.connection.intake.is_between_messages() && !self.is_behind();
+        if self.grown && empty && self.frames.can_write() {
+            self.grown = false;
+            self.frames = WebSocketContext::new(Role::Server, Some(*self.frames.get_config()));
+        }
+    }
+
     fn wakes(&mut self, cx: &Context<'_>) {
-        self.socket.get_mut().waker.clone_from(cx.waker());
+        self.connection.waker.clone_from(cx.waker());
     }
 
     /// Says goodbye, and waits a little for the client to close: closing first while it still sends would be a reset,
@@ -168,7 +218,7 @@ impl Client {
         }
         let _ = tokio::time::timeout(LAST_WORDS, self.last_words(end)).await;
         let _ = tokio::time::timeout(LINGER, async {
-            let stream = &mut self.socket.get_mut().stream;
+            let stream = &mut self.connection.stream;
             let _ = stream.shutdown().await;
             let mut left = LINGER_OCTETS;
             let mut scrap = [0; 1024];
@@ -195,18 +245,22 @@ impl Client {
 /// A stream whose operations say `WouldBlock` where they have to wait, and wake the task that asked last.
 struct Waiting {
     stream: Stream,
+    intake: Intake,
     waker: Waker,
     /// The last write found no room.
     full: bool,
     /// One after that did.
     took: bool,
+    /// Octets that were written.
+    written: u64,
 }
 
 impl Read for Waiting {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut room = ReadBuf::new(room);
-        let read = Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(&self.waker), &mut room);
-        blocking(read).map(|()| room.filled().len())
+        let Self { stream, intake, waker, .. } = self;
+        blocking(
+            intake.poll_take(room, |buffer| Pin::new(&mut *stream).poll_read(&mut Context::from_waker(waker), buffer)),
+        )
     }
 }
 
@@ -215,6 +269,9 @@ impl Write for Waiting {
         let written = Pin::new(&mut self.stream).poll_write(&mut Context::from_waker(&self.waker), octets);
         self.took |= self.full && matches!(written, Poll::Ready(Ok(1..)));
         self.full = written.is_pending();
+        if let Poll::Ready(Ok(n)) = written {
+            self.written += n as u64;
+        }
         blocking(written)
     }
 

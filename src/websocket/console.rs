@@ -2,9 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
+use maud::html;
 
 use crate::body::Body;
 use crate::failure::{Failure, Kind};
@@ -21,24 +24,32 @@ const POLICY: &str = "<meta http-equiv=\"Content-Security-Policy\" content=\"def
 const ICON: &str = "<link rel=\"icon\" href=\"/icon.svg\" type=\"image/svg+xml\">";
 const HOME: &str = "<header class=\"bar\"><a class=\"home\" href=\"/\">cgiserve</a><nav aria-label=\"Site\"><a href=\"/\">All demonstrations</a></nav></header>";
 
+/// Where the address stands.
+const ADDRESS: &str = "<input id=\"address\"";
+const TITLE: &str = "<title>WebSocket console · cgiserve</title>";
+
 /// Whether a request is a browser's, for a page.
 pub(super) fn is_welcome(parts: &Parts) -> bool {
     let html = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("text/html"));
-    matches!(parts.method, Method::GET | Method::HEAD) && parts.headers.get_all(ACCEPT).iter().any(html)
+    parts.headers.get_all(ACCEPT).iter().any(html)
 }
 
-/// The console, in one piece: it shall work where there are no other files.
-pub(super) fn page(status: StatusCode) -> Result<Response<Body>, Failure> {
+/// The console for the address `target`, in one piece: it shall work where there are no other files.
+pub(super) fn page(status: StatusCode, target: &[u8]) -> Result<Response<Body>, Failure> {
     let mut random = [0; 16];
     rustix::rand::getrandom(&mut random[..], rustix::rand::GetRandomFlags::empty())
         .map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
     let nonce = STANDARD.encode(random);
+    let target = String::from_utf8_lossy(target);
+    let address = html! { (target) }.into_string();
     let page = PAGE
         .replacen(POLICY, "", 1)
         .replacen(ICON, "<link rel=\"icon\" href=\"data:,\">", 1)
         .replacen(HOME, "", 1)
         .replacen(STYLE_LINK, &format!("<style>{STYLE}</style>"), 1)
-        .replacen(SCRIPT_LINK, &format!("<script type=\"module\" nonce=\"{nonce}\">{SCRIPT}</script>"), 1);
+        .replacen(SCRIPT_LINK, &format!("<script type=\"module\" nonce=\"{nonce}\">{SCRIPT}</script>"), 1)
+        .replacen(TITLE, &format!("<title>{address} · WebSocket console</title>"), 1)
+        .replacen(ADDRESS, &format!("{ADDRESS} value=\"{address}\""), 1);
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; img-src data:; \
          connect-src ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -53,6 +64,8 @@ pub(super) fn page(status: StatusCode) -> Result<Response<Body>, Failure> {
     }
     if status == StatusCode::UPGRADE_REQUIRED {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        // Upgrade does not go without it (RFC 9110 §7.8); in HTTP/2 neither goes.
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     Ok(response)
@@ -64,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_page_has_what_is_replaced() {
-        for part in [STYLE_LINK, SCRIPT_LINK, POLICY, ICON, HOME] {
+        for part in [STYLE_LINK, SCRIPT_LINK, POLICY, ICON, HOME, ADDRESS, TITLE] {
             assert_eq!(PAGE.matches(part).count(), 1, "{part}");
         }
         assert!(!SCRIPT.contains("</script") && !SCRIPT.contains("import "), "the script must stand by itself");

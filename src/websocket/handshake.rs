@@ -11,6 +11,7 @@ use hyper::ext::Protocol;
 use sha1::{Digest, Sha1};
 
 use super::Settings;
+use super::errors::PROTOCOL;
 use crate::connection::split_port;
 use crate::failure::{Failure, Kind};
 
@@ -24,8 +25,10 @@ const KEY: usize = 16;
 pub(super) struct Accepted {
     /// `Sec-WebSocket-Accept`; HTTP/2 has none.
     pub(super) key: Option<String>,
-    /// The sub-protocol chosen.
+    /// The sub-protocol chosen, of those of the route.
     pub(super) protocol: Option<String>,
+    /// The console asks for standard error, and may have it.
+    pub(super) errors: bool,
 }
 
 /// Whether a request asks for a WebSocket at all, well or badly.
@@ -43,8 +46,8 @@ pub fn is_asked(parts: &Parts) -> bool {
     }
 }
 
-/// Checks everything that a client must say.
-pub(super) fn check(parts: &Parts, settings: &Settings) -> Result<Accepted, Failure> {
+/// Checks everything that a client must say. `author` is whether it sits at this machine.
+pub(super) fn check(parts: &Parts, settings: &Settings, author: bool) -> Result<Accepted, Failure> {
     let headers = &parts.headers;
     let h2 = parts.version == Version::HTTP_2;
     if !is_asked(parts) {
@@ -62,8 +65,11 @@ pub(super) fn check(parts: &Parts, settings: &Settings) -> Result<Accepted, Fail
             .with_message("Only version 13 of the WebSocket protocol is spoken here."));
     }
     let key = if h2 { None } else { Some(accept(headers)?) };
-    check_origin(headers, parts.uri.authority().map(http::uri::Authority::as_str), &settings.origins)?;
-    Ok(Accepted { key, protocol: choose(headers, &settings.protocols) })
+    let own = check_origin(headers, parts.uri.authority().map(http::uri::Authority::as_str), &settings.origins)?;
+    let protocol = choose(headers, &settings.protocols);
+    // Not for every page that may connect: the author's browser is on this machine, whatever page it shows.
+    let errors = author && own && protocol.is_none() && tokens(headers, SEC_WEBSOCKET_PROTOCOL).any(|t| t == PROTOCOL);
+    Ok(Accepted { key, protocol, errors })
 }
 
 fn accept(headers: &HeaderMap) -> Result<String, Failure> {
@@ -76,15 +82,16 @@ fn accept(headers: &HeaderMap) -> Result<String, Failure> {
 }
 
 /// Pages of other sites may not connect with the visitor's cookies (cross-site WebSocket hijacking). Without `Origin`
-/// it is no browser that asks, and whoever writes a client can write any Origin.
-fn check_origin(headers: &HeaderMap, authority: Option<&str>, allowed: &[String]) -> Result<(), Failure> {
+/// it is no browser that asks, and whoever writes a client can write any Origin. Tells whether it is a page of this
+/// host, or none.
+fn check_origin(headers: &HeaderMap, authority: Option<&str>, allowed: &[String]) -> Result<bool, Failure> {
     let mut origins = headers.get_all(ORIGIN).iter();
-    let Some(origin) = origins.next() else { return Ok(()) };
+    let Some(origin) = origins.next() else { return Ok(true) };
     let origin = origin.to_str().ok().filter(|_| origins.next().is_none()).unwrap_or("null");
     let host = authority.or_else(|| only(headers, HOST)).unwrap_or_default();
     let same = origin.split_once("://").is_some_and(|(scheme, site)| same_host(scheme, site, host));
     if same || allowed.iter().any(|entry| lists(entry, origin)) {
-        return Ok(());
+        return Ok(same);
     }
     Err(Failure::new(Kind::Forbidden, format!("Origin {origin:?} is neither {host:?} nor among origins"))
         .with_message("Pages of that origin may not connect."))
@@ -163,13 +170,16 @@ mod tests {
     }
 
     fn verdict(change: &[(&'static str, Option<&str>)], settings: &Settings) -> Result<Accepted, u16> {
-        check(&request(change), settings).map_err(|failure| failure.status().as_u16())
+        check(&request(change), settings, true).map_err(|failure| failure.status().as_u16())
     }
 
     #[test]
     fn the_rfcs_own_example() {
         let accepted = verdict(&[], &Settings::default()).unwrap();
-        assert_eq!(accepted, Accepted { key: Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into()), protocol: None });
+        assert_eq!(
+            accepted,
+            Accepted { key: Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into()), protocol: None, errors: false }
+        );
     }
 
     #[test]
@@ -191,10 +201,10 @@ mod tests {
         }
         let mut post = request(&[]);
         post.method = Method::POST;
-        assert_eq!(check(&post, &Settings::default()).unwrap_err().status(), 405);
+        assert_eq!(check(&post, &Settings::default(), true).unwrap_err().status(), 405);
         let mut old = request(&[]);
         old.version = Version::HTTP_10;
-        assert_eq!(check(&old, &Settings::default()).unwrap_err().status(), 426);
+        assert_eq!(check(&old, &Settings::default(), true).unwrap_err().status(), 426);
     }
 
     #[test]
@@ -237,5 +247,26 @@ mod tests {
         }
         let none = verdict(&[("sec-websocket-protocol", Some("a"))], &Settings::default()).unwrap();
         assert_eq!(none.protocol, None, "nothing configured, nothing chosen");
+    }
+
+    #[test]
+    fn standard_error_is_for_the_author_alone() {
+        let open = Settings { origins: vec!["*".into()], ..Settings::default() };
+        let offer = ("sec-websocket-protocol", Some(PROTOCOL));
+        for (origin, author, told) in [
+            (None, true, true),
+            (None, false, false),
+            (Some("http://h:8000"), true, true),
+            (Some("http://h:8000"), false, false),
+            (Some("http://evil"), true, false),
+        ] {
+            let asked = request(&[offer, ("origin", origin)]);
+            assert_eq!(check(&asked, &open, author).unwrap().errors, told, "{origin:?} {author}");
+        }
+        let ours = Settings { protocols: vec!["a".into()], ..Settings::default() };
+        let both = request(&[("sec-websocket-protocol", Some("stderr.cgiserve, a"))]);
+        let accepted = check(&both, &ours, true).unwrap();
+        assert_eq!((accepted.protocol.as_deref(), accepted.errors), (Some("a"), false));
+        assert!(!check(&request(&[]), &ours, true).unwrap().errors, "nobody asked");
     }
 }

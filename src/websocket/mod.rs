@@ -11,13 +11,16 @@ mod bridge;
 mod client;
 mod clock;
 mod console;
+mod errors;
 mod farewell;
 mod framing;
 mod handshake;
 mod hub;
+mod intake;
 mod pipes;
 mod stream;
 
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -127,12 +130,15 @@ pub async fn answer(
     asking: &Asking<'_>,
     manner: Manner,
 ) -> Result<Outcome, Failure> {
-    let console = !is_asked(&arrival.parts) && console::is_welcome(&arrival.parts);
-    if console && (scripts.websocket.console || arrival.connection.is_loopback()) {
-        let status = if scripts.websocket.console { StatusCode::OK } else { StatusCode::UPGRADE_REQUIRED };
-        return Ok(Outcome::Response(console::page(status)?));
+    if !is_asked(&arrival.parts) && matches!(*asking.method, Method::GET | Method::HEAD) {
+        if scripts.websocket.console {
+            return Ok(Outcome::Response(console::page(StatusCode::OK, asking.target)?));
+        }
+        if console::is_welcome(&arrival.parts) && arrival.is_author() {
+            return Ok(Outcome::Response(console::page(StatusCode::UPGRADE_REQUIRED, asking.target)?));
+        }
     }
-    let accepted = handshake::check(&arrival.parts, &scripts.websocket)?;
+    let accepted = handshake::check(&arrival.parts, &scripts.websocket, arrival.is_author())?;
     let (Some(upgrade), Some(seat)) =
         (arrival.parts.extensions.remove::<OnUpgrade>(), arrival.parts.extensions.get::<Arc<Seat>>().cloned())
     else {
@@ -141,12 +147,17 @@ pub async fn answer(
     let open = limits::admit(&[&app.config.websockets]).await?;
     // To the script a WebSocket begins with GET, in every version of HTTP (RFC 8441 §5).
     let asking = Asking { method: &Method::GET, ..*asking };
-    let call = scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
+    let mut call =
+        scripts::call(app, scripts, script, path, arrival, &asking, Upload::Empty, Upgrade::Yes, Box::new(()))?;
     let row = Arc::new(app.live.enter(&app.metrics, &arrival.id, &call.context.script, arrival.connection.client()));
-    let talk = Arc::new(Talk { gateway: scripts.settings.clone(), websocket: scripts.websocket.clone() });
+    let talk = Arc::new(Talk {
+        gateway: scripts.settings.clone(),
+        websocket: scripts.websocket.clone(),
+        errors: accepted.errors,
+    });
     match manner {
         Manner::Each => {
-            let mut call = with_protocol(call, accepted.protocol.as_deref());
+            call.environment.extend(chosen(accepted.protocol.as_deref()));
             // The row of the live view goes with the process.
             call.permit = Box::new((limits::admit(&[&scripts.admission]).await?, row.clone()));
             row.runs(&call.context);
@@ -160,18 +171,17 @@ pub async fn answer(
                     context.pid.store(leader.await.unwrap_or_default(), Ordering::Relaxed);
                     row.ended().await;
                 };
-                until_told(seat, ended, async |seat| bridge::run(upgrade, seat, conversation, talk).await).await;
-                drop(open);
+                until_told(seat, ended, async |seat| bridge::run(upgrade, seat, conversation, talk, open).await).await;
             });
         }
         Manner::Hub => {
             let fixed = scripts.settings.env.len();
-            let opening = hub::Opening { call, fixed, admission: scripts.admission.clone(), talk };
+            let admission = scripts.admission.clone();
+            let opening = hub::Opening { call, fixed, protocol: accepted.protocol.clone(), admission, talk };
             let member = app.hubs.join(app, path.as_bytes(), opening).await?;
             tokio::spawn(async move {
                 row.talks();
-                until_told(seat, row.ended(), async |seat| member.run(upgrade, seat).await).await;
-                drop(open);
+                until_told(seat, row.ended(), async |seat| member.run(upgrade, seat, open).await).await;
             });
         }
     }
@@ -182,29 +192,28 @@ pub async fn answer(
 }
 
 /// Carries on a conversation; whoever ends it in the live view ends it as a server that goes does.
-async fn until_told(seat: Arc<Seat>, ended: impl Future<Output = ()>, conversation: impl AsyncFnOnce(&Seat)) {
+async fn until_told(seat: Arc<Seat>, ended: impl Future<Output = ()>, conversation: impl AsyncFnOnce(Arc<Seat>)) {
     let (say, told) = watch::channel(false);
-    let place = Seat::new(told, Box::new(seat.clone()));
+    let place = Arc::new(Seat::new(told, Box::new(seat.clone())));
     let word = async {
         tokio::select! { () = seat.leaving() => {}, () = ended => {} }
         say.send_replace(true);
         std::future::pending::<()>().await;
     };
-    tokio::select! { () = conversation(&place) => {}, () = word => {} }
+    tokio::select! { () = conversation(place) => {}, () = word => {} }
 }
 
 /// What a conversation needs to know of the configuration.
 struct Talk {
     gateway: Arc<gateway::Settings>,
     websocket: Settings,
+    /// Whether the client is shown what the script says on its standard error.
+    errors: bool,
 }
 
-/// Tells the script which of its sub-protocols was chosen.
-fn with_protocol(mut call: gateway::Call, protocol: Option<&str>) -> gateway::Call {
-    if let Some(Ok(variable)) = protocol.map(|name| std::ffi::CString::new(format!("X_WEBSOCKET_PROTOCOL={name}"))) {
-        call.environment.push(variable);
-    }
-    call
+/// The variable that says which of its sub-protocols was chosen.
+fn chosen(protocol: Option<&str>) -> Option<CString> {
+    protocol.and_then(|name| CString::new(format!("X_WEBSOCKET_PROTOCOL={name}")).ok())
 }
 
 fn switching(accepted: handshake::Accepted) -> Response<Body> {
@@ -214,7 +223,7 @@ fn switching(accepted: handshake::Accepted) -> Response<Body> {
             response.headers_mut().insert(name, value);
         }
     };
-    if let Some(protocol) = &accepted.protocol {
+    if let Some(protocol) = accepted.protocol.as_deref().or(accepted.errors.then_some(errors::PROTOCOL)) {
         set(SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     if let Some(key) = &accepted.key {

@@ -130,17 +130,21 @@ impl Output {
         Ok(Self { pipe: sys::watch(pipe)?, buffer: BytesMut::new(), chunk: CHUNK, grown: false, open: true })
     }
 
-    /// Reads once into `buffer`; at the end `open` turns false.
+    /// Reads what is there into `buffer`, but no more than a long chunk; at the end `open` turns false.
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let before = self.buffer.len();
         loop {
-            if self.grown && self.buffer.is_empty() {
-                // A long message is gone, and so shall its memory be.
-                self.buffer = BytesMut::new();
-                self.grown = false;
-            }
-            let Ok(mut guard) = ready!(self.pipe.poll_read_ready(cx)) else {
-                self.open = false;
-                return Poll::Ready(());
+            let mut guard = match self.pipe.poll_read_ready(cx) {
+                Poll::Ready(Ok(guard)) => guard,
+                Poll::Ready(Err(_)) => {
+                    self.open = false;
+                    return Poll::Ready(());
+                }
+                Poll::Pending if self.buffer.len() > before => return Poll::Ready(()),
+                Poll::Pending => {
+                    self.rest();
+                    return Poll::Pending;
+                }
             };
             if self.buffer.capacity() - self.buffer.len() < self.chunk / 2 {
                 self.buffer.reserve(self.chunk);
@@ -151,7 +155,11 @@ impl Output {
                     self.open = n > 0;
                     self.grown |= self.buffer.len() > LONG_CHUNK;
                     if n == room {
+                        // What was written at once is to be one message where octets go out as they come.
                         self.chunk = LONG_CHUNK;
+                        if self.buffer.len() - before < LONG_CHUNK {
+                            continue;
+                        }
                     } else if n > 0 {
                         // The pipe is empty now. Saying so spares the read that would find out; what comes in
                         // between is a new event with a new tick, which this does not clear.
@@ -168,6 +176,18 @@ impl Output {
                 Err(_would_block) => {}
             }
         }
+    }
+
+    /// Keeps no more memory than there is to keep: most scripts are silent most of the time.
+    fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        } else if self.grown && self.buffer.len() < CHUNK {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        } else {
+            return;
+        }
+        self.grown = false;
     }
 
     /// Reads and forgets, to the end.

@@ -11,6 +11,7 @@ export const conversations = [
   ["websocket counters: they live", counters],
   ["websocket console: sizes, times, how it ended, and the hint about buffers", consolePage],
   ["websocket console: at the script's own address", ownAddress],
+  ["websocket console: standard error in another colour", standardError],
 ];
 
 const said = (direction, text) =>
@@ -89,4 +90,16 @@ async function ownAddress(page, server) {
   await page.wait(said("in", `ECHO! ${NASTY}`), "the echo");
   assert.equal(await page.run("getComputedStyle(document.body).maxWidth"), "800px", "its style came with it");
   assert(server.origin);
+}
+
+async function standardError(page) {
+  await page.goto("/ws-console.html?url=/ws/echo");
+  await page.click("#connect");
+  await page.wait(connected, "the connection");
+  const loud = `[...document.querySelectorAll("#talk li.in span.alarm")].find((s) => s.textContent.includes("somebody is here"))`;
+  await page.wait(`Boolean(${loud})`, "what the script says to its log");
+  await say(page, "hello");
+  await page.wait(said("in", "ECHO! hello"), "the echo, without an envelope");
+  const colours = await page.run(`[${loud}, document.querySelector("#talk li.in span:not(.alarm)")].map((s) => getComputedStyle(s).color)`);
+  assert.notEqual(colours[0], colours[1]);
 }

@@ -54,7 +54,12 @@ impl Talk {
 
     #[track_caller]
     fn open_with(server: &Server, request: &str) -> Self {
-        let mut stream = TcpStream::connect_timeout(&server.address, PATIENCE).expect("the server accepts");
+        let stream = TcpStream::connect_timeout(&server.address, PATIENCE).expect("the server accepts");
+        Self::open_on(stream, request)
+    }
+
+    #[track_caller]
+    fn open_on(mut stream: TcpStream, request: &str) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
         stream.write_all(request.as_bytes()).expect("the server takes what is sent");
@@ -149,6 +154,47 @@ fn a_plain_get_is_explained() {
     assert!(console.text().contains("WebSocket console"), "a browser on this machine gets the console");
     let policy = console.field("content-security-policy").unwrap();
     assert!(policy.contains("script-src 'nonce-") && policy.contains("default-src 'none'"), "{policy}");
+    assert_eq!(console.field("upgrade").as_deref(), Some("websocket"));
+    assert_eq!(console.field("connection").as_deref(), Some("upgrade"));
+    // A proxy on this machine speaks for somebody else.
+    let through = request.replace("Accept", "X-Forwarded-For: 192.0.2.1\r\nAccept");
+    server.ask(through).expect_failure(426, "upgrade-required");
+}
+
+#[test]
+fn standard_error_is_shown_to_the_author_who_asks() {
+    let script =
+        "#!/bin/sh\necho oops >&2\nenv | grep -c X_WEBSOCKET\nread x\necho \"$x\"\nread x\necho late >&2\nexit 3\n";
+    let room = "#!/bin/sh\nread open\necho hub >&2\necho '{\"data\":\"here\"}'\nread open\nexit 1\n";
+    let server = serve(Tree::new().script("ws-loud", script).script("hub-loud", room));
+    let offer = ("Sec-WebSocket-Protocol", "stderr.cgiserve");
+    let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/ws-loud", &[offer]));
+    let head = String::from_utf8_lossy(&talk.head).to_ascii_lowercase();
+    assert!(head.contains("sec-websocket-protocol: stderr.cgiserve"), "{head}");
+    talk.say("a \"b\"");
+    let mut first = [talk.hear(), talk.hear(), talk.hear()];
+    first.sort();
+    assert_eq!(
+        first,
+        [
+            r#"{"stream":"stderr","data":"oops"}"#,
+            r#"{"stream":"stdout","data":"0"}"#,
+            r#"{"stream":"stdout","data":"a \"b\""}"#
+        ]
+    );
+    talk.say("go");
+    assert_eq!(talk.hear(), r#"{"stream":"stderr","data":"late"}"#);
+    assert_eq!(talk.end(), (1011, "exit status 3".to_owned()));
+    let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/hub-loud", &[offer]));
+    let mut both = [talk.hear(), talk.hear()];
+    both.sort();
+    assert_eq!(both, [r#"{"stream":"stderr","data":"hub"}"#, r#"{"stream":"stdout","data":"here"}"#]);
+    // Nobody else is told, and what is not asked for is not given.
+    for other in [("X-Forwarded-For", "192.0.2.1"), ("Sec-WebSocket-Protocol", "")] {
+        let mut talk = Talk::open_with(&server, &handshake("/cgi-bin/ws-loud", &[offer, other]));
+        assert!(!String::from_utf8_lossy(&talk.head).to_ascii_lowercase().contains("protocol:"), "{other:?}");
+        assert_eq!(talk.hear(), "0");
+    }
 }
 
 #[test]
@@ -285,6 +331,54 @@ fn statement_141_how_it_ends() {
     let pid: u32 = server.tree.note("deaf").parse().unwrap();
     drop(talk);
     until_gone(pid);
+}
+
+/// Writes until nobody has read for half a second, says how much that was, and ends.
+const UNTIL_FULL: &str = r#"#!/usr/bin/env python3
+import os, select
+os.set_blocking(1, False)
+written = 0
+while select.select([], [1], [], 0.5)[1]:
+    try:
+        written += os.write(1, b"%999d\n" % 7)
+    except BlockingIOError:
+        pass
+with open("@NOTES@/written", "w") as note:
+    note.write("%d\n" % written)
+"#;
+
+#[test]
+fn what_a_script_left_behind_is_for_a_slow_client() {
+    let later = "#!/bin/sh\nread x; sleep 2; echo later\n";
+    let server = serve(Tree::new().script("ws-full", UNTIL_FULL).script("ws-later", later));
+    let mut slow = Talk::open(&server, "/cgi-bin/ws-full");
+    let written: usize = server.tree.note("written").parse().unwrap();
+    // The script is gone, and every buffer is full. What is in them does not spoil.
+    let mut later = Talk::open(&server, "/cgi-bin/ws-later");
+    later.say("go");
+    assert_eq!(later.hear(), "later");
+    let mut heard = 0;
+    loop {
+        match slow.message() {
+            Message::Text(line) => heard += line.len() + 1,
+            Message::Close(frame) => break assert_eq!(u16::from(frame.expect("a code").code), 1000),
+            other => panic!("neither: {other:?}"),
+        }
+    }
+    // The last line may have no end.
+    assert!((written..=written + 1).contains(&heard), "{heard} of {written}");
+}
+
+#[test]
+fn octets_written_at_once_are_one_message() {
+    let config = "[[route]]\npath = \"/binary\"\nscript = \"cgi-bin/ws-at-once\"\nframing = \"binary\"";
+    let script = "#!/bin/sh\nread x\ndd if=/dev/zero bs=50000 count=1\nexec cat\n";
+    let server = serve(Tree::new().script("ws-at-once", script).config(config));
+    let mut talk = Talk::open(&server, "/binary");
+    talk.say("go\n");
+    assert_eq!(talk.message().len(), 50_000);
+    talk.say("x");
+    assert_eq!(talk.message(), Message::binary(&b"x"[..]));
 }
 
 #[test]
@@ -508,6 +602,64 @@ fn a_hub_is_one_process_for_a_path() {
 }
 
 #[test]
+fn a_hub_knows_its_clients_protocols() {
+    let config = "[[route]]\npath = \"/room\"\nscript = \"cgi-bin/hub-env\"\nprotocols = [\"b\", \"a\"]";
+    let hub = "#!/bin/sh\nenv | grep -c X_WEBSOCKET >@NOTES@/own\nread a; read b\necho \"$a\" >@NOTES@/open\n\
+               echo \"$b\" >>@NOTES@/open; mv @NOTES@/open @NOTES@/both; cat\n";
+    let server = serve(Tree::new().script("hub-env", hub).config(config));
+    let talks = ["a", "b"].map(|offer| {
+        let talk = Talk::open_with(&server, &handshake("/room", &[("Sec-WebSocket-Protocol", offer)]));
+        assert!(String::from_utf8_lossy(&talk.head).to_ascii_lowercase().contains(&format!("protocol: {offer}")));
+        talk
+    });
+    let both = server.tree.note("both");
+    let told: Vec<_> = both.lines().map(|line| line.split("X_WEBSOCKET_PROTOCOL\":\"").nth(1)).collect();
+    assert!(told[0].is_some_and(|a| a.starts_with("a\"")) && told[1].is_some_and(|b| b.starts_with("b\"")), "{both}");
+    assert_eq!(server.tree.note("own"), "0", "nothing of the first client's own");
+    drop(talks);
+}
+
+#[test]
+fn there_are_not_more_hubs_than_websockets() {
+    let server = serve(Tree::new().script("hub-room", ROOM).config("[limits]\nwebsockets = 2"));
+    for room in ["a", "b"] {
+        let mut talk = Talk::open(&server, &format!("/cgi-bin/hub-room/{room}"));
+        talk.hear();
+        talk.socket.close(None).unwrap();
+        while talk.socket.read().is_ok() {}
+    }
+    // Both still run, for their clients might come back.
+    until("the places to be free again", || {
+        let mut client = server.connect();
+        client.send(handshake("/cgi-bin/hub-room/a", &[]));
+        client.head().status == 101
+    });
+    server.ask(handshake("/cgi-bin/hub-room/c", &[])).expect_failure(503, "busy");
+    until("the rooms to be closed", || {
+        let mut client = server.connect();
+        client.send(handshake("/cgi-bin/hub-room/c", &[]));
+        client.head().status == 101
+    });
+}
+
+#[test]
+fn a_hub_that_ends_is_not_survived_by_a_client_that_does_not_read() {
+    let config = "[limits]\nwebsockets = 1\n[scripts]\nping = 0";
+    let flood = "#!/bin/sh\nread a; yes \"$(printf '{\"data\":\"%8000d\"}' 7)\" | head -n 800\n";
+    let server = serve(Tree::new().script("hub-flood", flood).config(config));
+    let stream = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
+    // Far less than waits for it fits into the kernel's buffers.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 4096).unwrap();
+    let deaf = Talk::open_on(stream, &handshake("/cgi-bin/hub-flood", &[]));
+    until("its place to be free again", || {
+        let mut client = server.connect();
+        client.send(handshake("/cgi-bin/hub-flood", &[]));
+        client.head().status == 101
+    });
+    drop(deaf);
+}
+
+#[test]
 fn a_hub_ends_after_its_last_client() {
     let server = serve(Tree::new().script("hub-room", ROOM));
     let mut ada = Talk::open(&server, "/cgi-bin/hub-room");
@@ -566,6 +718,16 @@ fn websocketds_command_line() {
     server.ask(handshake("/nothing.sh", &[])).expect(404);
     let mut talk = Talk::open(&server, "/count.sh/more");
     assert_eq!(talk.hear(), "/count.sh /more ");
+    let server = launch(run(&["--devconsole", "--header-ws=X-W: 1", "--header-http=X-H: 1", "cat"]), Tree::new());
+    let console = server.get("/a?\"><script>alert(1)</script>").expect(200);
+    for place in ["value=\"", "<title>"] {
+        let wanted = format!("{place}/a?&quot;&gt;&lt;script&gt;alert(1)");
+        assert!(console.text().contains(&wanted), "the address, and no markup");
+    }
+    assert!(console.field("x-h").is_some() && console.field("x-w").is_none());
+    let talk = Talk::open(&server, "/");
+    let head = String::from_utf8_lossy(&talk.head).to_ascii_lowercase();
+    assert!(head.contains("x-w: 1") && !head.contains("x-h:"), "{head}");
     let wrong = run(&["--nope", "cat"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("flag provided but not defined: -nope"));
@@ -639,4 +801,49 @@ fn a_long_line_leaves_no_memory_behind() {
         talk.say("still here");
         assert_eq!(talk.hear(), "still here");
     }
+}
+
+#[test]
+fn a_long_message_leaves_no_memory_behind() {
+    let config = "[[route]]\npath = \"/length\"\nscript = \"cgi-bin/ws-cat\"\nframing = \"length\"";
+    let server = serve(Tree::new().script("ws-cat", CAT).config(config));
+    let mut talks: Vec<_> = (0..20).map(|_| Talk::open(&server, "/length")).collect();
+    // Whole, and in two frames.
+    let whole = Message::binary(vec![7; 4 << 20]);
+    let half = vec![7; 2 << 20];
+    let length = (half.len() as u64).to_be_bytes();
+    for talk in &mut talks {
+        talk.socket.send(whole.clone()).unwrap();
+        assert!(talk.message() == whole);
+        for head in [2, 0x80] {
+            let frame = [&[head, 0xff][..], &length, &[0; 4], &half].concat();
+            talk.socket.get_mut().write_all(&frame).unwrap();
+        }
+        assert!(talk.message() == whole);
+    }
+    until("the server to be small again", || server.resident() < 40 << 10);
+    for talk in &mut talks {
+        talk.say("still here");
+        assert_eq!(talk.hear(), "still here");
+    }
+}
+
+#[test]
+fn an_open_websocket_is_small() {
+    let server = serve(Tree::new().script("ws-cat", CAT));
+    let open = |count| -> Vec<_> {
+        let mut talks: Vec<_> = (0..count).map(|_| Talk::open(&server, "/cgi-bin/ws-cat")).collect();
+        for talk in &mut talks {
+            talk.say("hello");
+            talk.hear();
+        }
+        talks
+    };
+    // The first ones pay for what all share.
+    let first = open(100);
+    let before = server.resident();
+    let others = open(200);
+    let each = server.resident().saturating_sub(before) as f64 / others.len() as f64;
+    assert!(each < 14.0, "{each} KiB for each");
+    drop(first);
 }

@@ -68,6 +68,11 @@ impl Mailbox {
         if self.state().end == Some(End::Slow) { Poll::Ready(End::Slow) } else { Poll::Pending }
     }
 
+    /// Whether nothing more can come than what is in it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().end.is_some()
+    }
+
     fn take(&self) -> Option<Result<Message, End>> {
         let mut state = self.state();
         match state.messages.pop_front() {

@@ -3,18 +3,24 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::mailbox::Mailbox;
 use super::room::Event;
 use super::speech::Id;
 use crate::connection::Seat;
+use crate::gateway;
+use crate::limits;
 use crate::websocket::Talk;
 use crate::websocket::client::Client;
 use crate::websocket::clock::{Clock, Due};
+use crate::websocket::errors::{self, Errors};
 use crate::websocket::farewell::End;
+use crate::websocket::framing::Data;
 
 /// Somebody's place in a room.
 pub(in crate::websocket) struct Member {
@@ -22,41 +28,53 @@ pub(in crate::websocket) struct Member {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) talk: Arc<Talk>,
+    /// The room's process.
+    pub(super) context: Arc<gateway::Context>,
 }
+
+/// How long a client that takes nothing keeps a place in a room that has ended, or has closed it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An event for which the room has no place yet.
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Member {
-    /// Carries the conversation to its end.
-    pub(in crate::websocket) async fn run(self, upgrade: OnUpgrade, seat: &Seat) {
-        let end = match upgrade.await {
-            Ok(upgraded) => {
-                let websocket = &self.talk.websocket;
-                let mut visit = Visit {
-                    client: Client::new(upgraded, websocket.max_message),
-                    clock: Clock::new(websocket.ping, websocket.idle, None),
-                    waiting: None,
-                };
-                let end = tokio::select! {
-                    biased;
-                    end = std::future::poll_fn(|cx| visit.poll(cx, &self)) => end,
-                    () = seat.leaving() => End::Leaving,
-                };
-                // What it said before it left is said first.
-                let waiting = visit.waiting.take();
-                let leave = async {
-                    if let Some(waiting) = waiting {
-                        waiting.await;
-                    }
-                    self.leave(&end).await;
-                };
-                tokio::join!(visit.client.part(&end), leave);
-                return;
-            }
-            Err(_) => End::Gone,
+    /// Carries the conversation to its end. `open` is its place among the open ones.
+    pub(in crate::websocket) async fn run(self, upgrade: OnUpgrade, seat: Arc<Seat>, open: limits::Place) {
+        let Ok(upgraded) = upgrade.await else {
+            self.leave(&End::Gone).await;
+            return;
         };
-        self.leave(&end).await;
+        let websocket = &self.talk.websocket;
+        let mut visit = Visit {
+            client: Client::new(upgraded, websocket.max_message),
+            clock: Clock::new(websocket.ping, websocket.idle, Some(PATIENCE)),
+            waiting: None,
+            errors: self.talk.errors.then(|| Box::new(Errors::new(self.context.clone()))),
+        };
+        let end = tokio::select! {
+            biased;
+            end = std::future::poll_fn(|cx| visit.poll(cx, &self)) => end,
+            () = seat.leaving() => End::Leaving,
+        };
+        // In a box, for it is needed once and late: most visitors are there, and quiet.
+        Box::pin(async move {
+            let Visit { mut client, waiting, errors, .. } = visit;
+            if let (Some(errors), End::HubEnded(_)) = (errors, &end) {
+                // If there is no room it is in the log, as everybody's is.
+                client.send_if_room(errors.rest().await);
+            }
+            let leave = async {
+                // What it said before it left is said first.
+                if let Some(waiting) = waiting {
+                    waiting.await;
+                }
+                self.leave(&end).await;
+            };
+            tokio::join!(client.part(&end), leave);
+            drop(open);
+        })
+        .await;
     }
 
     async fn leave(&self, end: &End) {
@@ -73,12 +91,14 @@ struct Visit {
     client: Client,
     clock: Clock,
     waiting: Option<Waiting>,
+    errors: Option<Box<Errors>>,
 }
 
 impl Visit {
     fn poll(&mut self, cx: &mut Context<'_>, member: &Member) -> Poll<End> {
         if self.client.took() {
             self.clock.heard();
+            self.clock.set_stalled(false);
         }
         while let Poll::Ready(due) = self.clock.poll(cx) {
             match due {
@@ -88,7 +108,9 @@ impl Visit {
                     }
                 }
                 Due::Silent => return Poll::Ready(End::Silent),
-                Due::Idle | Due::Stalled => return Poll::Ready(End::Idle),
+                Due::Idle => return Poll::Ready(End::Idle),
+                // The room has ended, or has closed it, and it does not even hear that out.
+                Due::Stalled => return Poll::Ready(End::Silent),
             }
         }
         if let Poll::Ready(end) = self.poll_inward(cx, member) {
@@ -127,12 +149,32 @@ impl Visit {
             match self.client.poll_room(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(end)) => return Poll::Ready(end),
-                Poll::Pending => return member.mailbox.poll_overflow(cx),
+                Poll::Pending => {
+                    let overflow = member.mailbox.poll_overflow(cx);
+                    if member.mailbox.is_closed() {
+                        self.clock.set_stalled(true);
+                    }
+                    return overflow;
+                }
+            }
+            if let Some(errors) = &mut self.errors
+                && let Poll::Ready(data) = errors.poll(cx)
+            {
+                if let Err(end) = self.client.send(data) {
+                    return Poll::Ready(end);
+                }
+                continue;
             }
             match member.mailbox.poll_take(cx) {
                 Poll::Ready(Ok(message)) => {
                     self.clock.active();
-                    if let Err(end) = self.client.send_message(message) {
+                    let sent = match message {
+                        Message::Text(text) if self.errors.is_some() => {
+                            self.client.send(errors::wrap(Data { text: true, octets: text.into() }))
+                        }
+                        message => self.client.send_message(message),
+                    };
+                    if let Err(end) = sent {
                         return Poll::Ready(end);
                     }
                 }

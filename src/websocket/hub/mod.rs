@@ -38,6 +38,8 @@ pub struct Hubs(Arc<Mutex<Rooms>>);
 struct Rooms {
     open: HashMap<Vec<u8>, Door>,
     serial: u64,
+    /// Each room has one of these until its process is gone, open or not.
+    held: Arc<()>,
 }
 
 /// The way into a room; the serial number tells it from the one that had the path before.
@@ -51,8 +53,10 @@ struct Door {
 pub(super) struct Opening {
     /// The process; its environment is that of the first client.
     pub(super) call: Call,
-    /// Variables that do not come from the request, how many.
+    /// Variables that do not come from the request, how many; they stand last.
     pub(super) fixed: usize,
+    /// The sub-protocol of the first client.
+    pub(super) protocol: Option<String>,
     pub(super) admission: Arc<Admission>,
     pub(super) talk: Arc<Talk>,
 }
@@ -65,10 +69,11 @@ impl Hubs {
     pub(super) async fn join(&self, app: &Arc<App>, path: &[u8], opening: Opening) -> Result<Member, Failure> {
         let talk = opening.talk.clone();
         let own = opening.call.environment.len().saturating_sub(opening.fixed);
-        let environment: Arc<[CString]> = opening.call.environment[..own].into();
+        let own = opening.call.environment.iter().take(own).cloned();
+        let environment: Arc<[CString]> = own.chain(super::chosen(opening.protocol.as_deref())).collect();
         let mut opening = Some(opening);
         for _ in 0..TRIES {
-            let Some(door) = self.door(app, path, &mut opening) else { break };
+            let Some(door) = self.door(app, path, &mut opening)? else { break };
             let mailbox = Arc::new(Mailbox::default());
             let (welcome, answer) = oneshot::channel();
             let event = Event::Join { mailbox: mailbox.clone(), environment: environment.clone(), welcome };
@@ -76,26 +81,36 @@ impl Hubs {
             if door.events.send(event).await.is_ok()
                 && let Ok(welcome) = answer.await
             {
-                return Ok(Member { id: welcome?, events: door.events, mailbox, talk });
+                let (id, context) = welcome?;
+                return Ok(Member { id, events: door.events, mailbox, talk, context });
             }
             self.forget(path, door.serial);
         }
         Err(Failure::new(Kind::OutOfResources, "the hub ends as soon as somebody comes"))
     }
 
-    fn door(&self, app: &Arc<App>, path: &[u8], opening: &mut Option<Opening>) -> Option<Door> {
+    fn door(&self, app: &Arc<App>, path: &[u8], opening: &mut Option<Opening>) -> Result<Option<Door>, Failure> {
         let mut rooms = self.rooms();
         if let Some(door) = rooms.open.get(path).filter(|door| !door.events.is_closed()) {
-            return Some(door.clone());
+            return Ok(Some(door.clone()));
         }
-        let opening = opening.take()?;
+        // A room outlives its last client: whoever knocks at one path after the other shall not fill the machine.
+        if Arc::strong_count(&rooms.held) > app.config.websockets.capacity() {
+            return Err(Failure::new(Kind::Busy, "as many hubs run as there may be WebSockets (limits.websockets)"));
+        }
+        let Some(opening) = opening.take() else { return Ok(None) };
         rooms.serial += 1;
         let (events, incoming) = mpsc::channel(EVENTS);
         let door = Door { serial: rooms.serial, events };
         rooms.open.insert(path.to_vec(), door.clone());
         let key = room::Key { hubs: self.clone(), path: path.to_vec(), serial: rooms.serial };
-        tokio::spawn(room::run(app.spawner.clone(), key, opening, incoming));
-        Some(door)
+        let held = rooms.held.clone();
+        let spawner = app.spawner.clone();
+        tokio::spawn(async move {
+            room::run(spawner, key, opening, incoming).await;
+            drop(held);
+        });
+        Ok(Some(door))
     }
 
     fn forget(&self, path: &[u8], serial: u64) {

@@ -31,10 +31,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The code for a client that does not take what is sent to it: try again later.
 const SLOW: u16 = 1013;
 
+/// Under which number somebody is in the room, and whose it is.
+pub(super) type Welcome = (Id, Arc<gateway::Context>);
+
 /// What happens at the door and in the room.
 pub(super) enum Event {
     /// Somebody comes in and wants to know under which number.
-    Join { mailbox: Arc<Mailbox>, environment: Arc<[CString]>, welcome: oneshot::Sender<Result<Id, Failure>> },
+    Join { mailbox: Arc<Mailbox>, environment: Arc<[CString]>, welcome: oneshot::Sender<Result<Welcome, Failure>> },
     /// Somebody says something.
     Said(Id, Data),
     /// Somebody has left, with this code.
@@ -113,7 +116,8 @@ async fn start(spawner: &Spawner, opening: Opening) -> Result<Opened, Failure> {
     call.environment.retain(|variable| {
         let name = variable.as_bytes().split(|&b| b == b'=').next().unwrap_or_default();
         let personal = name.starts_with(b"HTTP_") || name.starts_with(b"REMOTE_");
-        !personal && !matches!(name, b"QUERY_STRING" | b"REQUEST_URI" | b"UNIQUE_ID" | b"AUTH_TYPE")
+        let asked = matches!(name, b"QUERY_STRING" | b"REQUEST_URI" | b"REDIRECT_URL" | b"REDIRECT_QUERY_STRING");
+        !personal && !asked && !matches!(name, b"UNIQUE_ID" | b"AUTH_TYPE")
     });
     let failed = |error| scripts::failure(error, &file);
     let started = gateway::converse(spawner, &opening.talk.gateway, call).await.map_err(failed)?;
@@ -264,7 +268,7 @@ impl Room {
                 let id = self.next;
                 self.next += 1;
                 // Whoever did not wait for the answer is not here.
-                if welcome.send(Ok(id)).is_ok() {
+                if welcome.send(Ok((id, self.context.clone()))).is_ok() {
                     self.members.insert(id, mailbox);
                     self.tell(speech::open(id, &environment));
                 }
