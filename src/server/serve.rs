@@ -16,7 +16,7 @@ use super::listener::Accepted;
 use super::tls::Encryption;
 use super::{Current, http1, http2};
 use crate::body::Body;
-use crate::connection::{Connection, Seat};
+use crate::connection::{Connection, Elsewhere, Seat};
 use crate::edge::{Edge, Exchanges, Protocol, Reason};
 use crate::failure::{Failure, Kind};
 use crate::reply::{self, Voice};
@@ -28,6 +28,8 @@ pub(super) struct Common {
     pub(super) current: Current,
     pub(super) drain: Drain,
     pub(super) encryption: Option<Encryption>,
+    /// Where everybody is sent who comes in by this door.
+    pub(super) elsewhere: Option<Elsewhere>,
     /// Tells the connection that has been idle for longest to make room.
     pub(super) make_room: Arc<Notify>,
 }
@@ -69,7 +71,8 @@ async fn begin(
             // Answers are written whole; waiting for more to send only delays them.
             let _ = stream.set_nodelay(true);
             let tls = common.encryption.is_some();
-            let connection = Connection { peer: Some(peer), local: stream.local_addr().ok(), tls };
+            let (local, elsewhere) = (stream.local_addr().ok(), common.elsewhere);
+            let connection = Connection { peer: Some(peer), local, tls, elsewhere };
             match &common.encryption {
                 None => (Stream::Tcp(stream), connection, None),
                 Some(encryption) => {
@@ -89,7 +92,9 @@ async fn begin(
             }
         }
         // The socket's permissions say who may speak here: encrypting would add nothing.
-        Accepted::Unix(stream) => (Stream::Unix(stream), Connection { peer: None, local: None, tls: false }, None),
+        Accepted::Unix(stream) => {
+            (Stream::Unix(stream), Connection { peer: None, local: None, tls: false, elsewhere: None }, None)
+        }
         Accepted::Rehearsed(stream, connection) => (Stream::Unix(stream), connection, None),
     };
     let limits = common.current.get().edge.clone();
