@@ -22,6 +22,28 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// Whether it is encrypted.
     pub tls: bool,
+    /// It came to a port that is there to send everybody to another (`redirect-port`).
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// The port that somebody is sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere {
+    /// Whether it is encrypted.
+    pub tls: bool,
+    /// Its number.
+    pub port: u16,
+}
+
+impl Elsewhere {
+    /// Where `target` is there; `host` is what the client calls this machine.
+    pub fn location(self, host: &str, target: &[u8]) -> Vec<u8> {
+        let (scheme, usual) = if self.tls { ("https", 443) } else { ("http", 80) };
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
+        // `*` and its like are no path.
+        let target = if target.starts_with(b"/") { target } else { b"/" };
+        [format!("{scheme}://{host}{port}").as_bytes(), target].concat()
+    }
 }
 
 impl Connection {
@@ -166,4 +188,22 @@ pub fn path_of(target: &[u8]) -> &[u8] {
 pub fn query_of(target: &[u8]) -> Option<&[u8]> {
     let at = target.iter().position(|&b| b == b'?')?;
     target.get(at + 1..)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elsewhere() {
+        for (tls, port, host, target, location) in [
+            (true, 443, "h", "/a?b", "https://h/a?b"),
+            (true, 8443, "[::1]", "/", "https://[::1]:8443/"),
+            (false, 80, "h", "/", "http://h/"),
+            (false, 443, "h", "*", "http://h:443/"),
+        ] {
+            let got = Elsewhere { tls, port }.location(host, target.as_bytes());
+            assert_eq!(String::from_utf8(got).unwrap(), location);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::app::{App, Lease};
 use crate::body::Body;
 use crate::builtin;
 use crate::compat;
-use crate::connection::{Arrival, path_of, query_of};
+use crate::connection::{Arrival, Elsewhere, path_of, query_of};
 use crate::edge::{Exchange, Fault};
 use crate::explain;
 use crate::failure::{Blame, Failure, Kind};
@@ -57,6 +57,9 @@ fn ticket(app: &Lease, arrival: &Arrival, refused: bool) -> Ticket {
 /// Host, method, path, route, credentials, target: each may end the request.
 async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Result<Response<Body>, Failure> {
     admit_head(app, arrival)?;
+    if let Some(elsewhere) = arrival.connection.elsewhere {
+        return Ok(sent_elsewhere(arrival, elsewhere));
+    }
     if &arrival.target[..] == b"*" && !app.config.python {
         return Ok(reply::options("GET, HEAD, POST, OPTIONS")); // of the server as a whole (RFC 9110 §9.3.7)
     }
@@ -97,6 +100,18 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
         }
     }
     Err(Failure::new(Kind::RedirectLoop, format!("more than {HOPS} local redirects, the last to {target:?}")))
+}
+
+/// The same address at another port. Whoever sends a body sends it again there, which 301 does not promise.
+fn sent_elsewhere(arrival: &Arrival, elsewhere: Elsewhere) -> Response<Body> {
+    let safe = matches!(arrival.parts.method, Method::GET | Method::HEAD);
+    let status = if safe { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+    let local = arrival.connection.local.map(|local| match local.ip().to_canonical() {
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
+    });
+    let host = arrival.host().filter(|host| !host.is_empty()).map(str::to_owned).or(local).unwrap_or_default();
+    reply::redirect(status, &elsewhere.location(&host, &arrival.target))
 }
 
 /// What does not depend on the path.

@@ -40,6 +40,7 @@ message. Options may be written with one dash or two, values behind = or a blank
   --pingms=MS             Between two pings; 0 for none [default: 30000]
   --maxframesize=N        Largest message of a client, octets [default: 16 MiB]
   --ssl --sslcert=FILE --sslkey=FILE
+  --redirport=PORT        Port beside --port, without TLS, from which everybody is sent there
   --loglevel=LEVEL        debug, trace, access, info, error or fatal [default: access]
   --reverselookup         Taken and not heeded: REMOTE_HOST is the address
 
@@ -207,14 +208,14 @@ impl Given {
         if self.get("sslca").is_some() {
             return wrong("--sslca is not supported: clients' certificates are not checked here");
         }
-        if self.get("redirport").is_some() {
-            return wrong("--redirport is not supported: serve the other port by another server with a redirect");
-        }
         // No link leads out of its folders (since its 0.5).
         let mut text = String::from("default-routes = false\nstatus = false\nsymlinks = \"beneath\"\n");
         let addresses = self.addresses();
         line(&mut text, "bind", array(&addresses));
         line(&mut text, "port", self.number("port")?.unwrap_or(if tls { 443 } else { 80 }));
+        if let Some(port) = self.number("redirport")?.filter(|&port| port > 0) {
+            line(&mut text, "redirect-port", port);
+        }
         let forks = self.number("maxforks")?.filter(|&n| n > 0).unwrap_or(UNLIMITED);
         let _ = writeln!(text, "[limits]\nmax-running = {forks}\nwebsockets = {forks}\nqueue = 0");
         let (level, access) = self.log()?;
@@ -284,7 +285,7 @@ impl Given {
         let socket = self.get("unixsocket").map(|path| format!("unix:{path}"));
         let mut all = self.all("address").to_vec();
         // A socket alone is all that is listened at.
-        if all.is_empty() && (socket.is_none() || self.get("port").is_some()) {
+        if all.is_empty() && (socket.is_none() || self.get("port").or(self.get("redirport")).is_some()) {
             all.push(String::new());
         }
         all.extend(socket);
@@ -411,11 +412,12 @@ mod tests {
     #[test]
     fn what_is_meant_can_be_resolved() {
         let line = "--address=127.0.0.1 --port=0 --header=X-A:b --header-ws=X-W:\"q\" --header-http=X-H:1 --pingms=5 \
-                    --closems=7 --maxframesize=9 --maxforks=3 --staticdir=/usr/share --cgidir=/usr/bin cat -u";
+                    --closems=7 --maxframesize=9 --redirport=81 --maxforks=3 --staticdir=/usr/share --cgidir=/usr/bin cat -u";
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let Meaning { text, flags } = read(&words).unwrap();
         let config = crate::config::resolve_text(&flags, "command line", &text).unwrap();
         assert_eq!(config.routes.len(), 3);
         assert_eq!(config.headers.len(), 1);
+        assert_eq!(config.redirect_port, Some(81));
     }
 }

@@ -74,6 +74,8 @@ pub struct Config {
     pub document_root: PathBuf,
     /// Where to listen.
     pub listen: Vec<Listen>,
+    /// A port beside every TCP address, without TLS, from which everybody is sent to that address.
+    pub redirect_port: Option<u16>,
     /// Permission bits of Unix sockets.
     pub socket_mode: u32,
     /// SERVER_NAME, in place of the Host field.

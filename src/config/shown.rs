@@ -133,6 +133,8 @@ fn top(sheet: &mut Sheet<'_>, flags: &Flags, config: &Config) {
     if let Some(port) = port {
         sheet.flagged("", "port", &port.to_string(), said(flags.port.is_some(), "command line"));
     }
+    let redirect = config.redirect_port.map_or("(none)".to_owned(), |port| port.to_string());
+    sheet.key("", "redirect-port", &redirect);
     sheet.key("", "socket-mode", &format!("0o{:03o}", config.socket_mode));
     sheet.key("", "server-name", &config.server_name.as_deref().map_or("(the Host field)".to_owned(), quote));
     sheet.key("", "hosts", &list(&config.hosts));

@@ -270,7 +270,8 @@ pub async fn converse(spawner: &Spawner, settings: &Settings, call: Call) -> Res
     for end in [&ours_in, &ours_out] {
         rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK).map_err(|e| Error::Resources(e.into()))?;
     }
-    let (stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
+    let (mut stderr, script_stderr) = pipe::for_errors().map_err(Error::Resources)?;
+    stderr.watch().map_err(Error::Resources)?;
     let job = job(settings, call.owner, call.command, call.folder, call.environment)?;
     let child = hand_over(spawner, &job, Stdio { stdin: Some(stdin), stdout, stderr: Some(script_stderr) }).await?;
     tokio::spawn(stderr::log(BytesMut::new(), stderr, child.leader(), call.context.clone()));

@@ -114,7 +114,8 @@ impl Reader {
         }
     }
 
-    fn watch(&mut self) -> io::Result<()> {
+    /// Registers it now, where waiting is what it is there for: nothing is allocated until something comes.
+    pub(super) fn watch(&mut self) -> io::Result<()> {
         self.fd = match std::mem::replace(&mut self.fd, Fd::Lost) {
             Fd::Unwatched(fd) => Fd::Watched(crate::sys::watch(fd)?),
             other => other,

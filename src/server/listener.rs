@@ -53,6 +53,19 @@ pub(super) fn bind(config: &Config) -> io::Result<Vec<Bound>> {
     config.listen.iter().map(|listen| one(listen, config)).collect()
 }
 
+/// Binds `redirect-port` beside every TCP address.
+///
+/// # Errors
+/// As [`bind`].
+pub(super) fn bind_redirects(config: &Config) -> io::Result<Vec<Bound>> {
+    let Some(port) = config.redirect_port else { return Ok(Vec::new()) };
+    let beside = config.listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(Listen::Tcp(SocketAddr::new(address.ip(), port))),
+        Listen::Unix(_) => None,
+    });
+    beside.map(|listen| one(&listen, config)).collect()
+}
+
 fn one(listen: &Listen, config: &Config) -> io::Result<Bound> {
     let (name, bound) = match listen {
         Listen::Tcp(address) => (address.to_string(), tcp(*address).map(Bound::Tcp)),
@@ -139,6 +152,14 @@ impl Listener {
             }
             Place::Unix(_) => Accepted::Unix(socket.into()),
         })
+    }
+
+    /// Where it listens; `None` for a Unix socket.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match &self.place {
+            Place::Tcp(address) => Some(*address),
+            Place::Unix(_) => None,
+        }
     }
 
     /// What a browser on this machine is to be shown.

@@ -25,6 +25,7 @@ use std::time::Duration;
 use crate::access_log::LogFile;
 use crate::app::App;
 use crate::config::{Config, ConfigError, Flags};
+use crate::connection::Elsewhere;
 use crate::logging;
 use crate::spawner::{Nursery, Replaceable};
 
@@ -115,9 +116,10 @@ pub fn run(flags: Flags, config: Config, proof: &Replaceable) -> Result<(), Erro
     let nursery = Nursery::fork(config.limits.spawners)?.replaceable(proof);
     privileges::raise_descriptor_limit();
     let encryption = Encryption::new(&config)?;
-    let bound = match activation::sockets()? {
-        Some(sockets) => sockets,
-        None => listener::bind(&config)?,
+    let (bound, redirects) = match activation::sockets()? {
+        // Who hands sockets over has another socket's answer for the others.
+        Some(sockets) => (sockets, Vec::new()),
+        None => (listener::bind(&config)?, listener::bind_redirects(&config)?),
     };
     if let Err(error) = App::make_state_folder(&config) {
         let folder = config.state.display();
@@ -133,7 +135,7 @@ pub fn run(flags: Flags, config: Config, proof: &Replaceable) -> Result<(), Erro
     }
     let runtime = workers::runtime()?;
     let (workers, others) = Workers::start(runtime.handle())?;
-    let outcome = runtime.block_on(serve(flags, config, nursery, encryption, bound, log.clone(), workers));
+    let outcome = runtime.block_on(serve(flags, config, nursery, encryption, (bound, redirects), log.clone(), workers));
     workers::take_down(runtime);
     others.end();
     log.close();
@@ -145,7 +147,7 @@ async fn serve(
     config: Config,
     nursery: Nursery,
     encryption: Option<Encryption>,
-    bound: Vec<listener::Bound>,
+    (bound, redirects): (Vec<listener::Bound>, Vec<listener::Bound>),
     log: Arc<LogFile>,
     workers: Workers,
 ) -> io::Result<()> {
@@ -153,20 +155,32 @@ async fn serve(
     let listeners: Vec<Listener> = bound.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
     // Before anybody can know that the server is there, and send it one.
     let mut signals = Signals::listen()?;
+    let redirects: Vec<Listener> = redirects.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
+    // In the order of the addresses beside which they are.
+    let doors: Vec<_> = listeners.iter().filter_map(Listener::address).map(|address| address.port()).collect();
     announce(&listeners, encryption.is_some(), &flags)?;
+    for (redirect, port) in redirects.iter().filter_map(Listener::address).zip(&doors) {
+        tracing::info!("redirecting from {redirect} to port {port}");
+    }
     let drain = Drain::new();
     let current = Current::new(App::new(config, spawner.clone(), log.clone()));
     let common = Arc::new(Common {
         current: current.clone(),
         drain: drain.clone(),
         encryption: encryption.clone(),
+        elsewhere: None,
         make_room: Arc::default(),
     });
     let app = current.get();
-    let doorman = Doorman::new(app.config.limits, app.config.admission.capacity(), listeners.len());
+    let doorman = Doorman::new(app.config.limits, app.config.admission.capacity(), listeners.len() + redirects.len());
     drop(app);
     for listener in listeners {
         tokio::spawn(accept::run(listener, doorman.clone(), common.clone(), workers.clone()));
+    }
+    for (redirect, port) in redirects.into_iter().zip(doors) {
+        let elsewhere = Some(Elsewhere { tls: encryption.is_some(), port });
+        let common = Common { encryption: None, elsewhere, ..Common::clone(&common) };
+        tokio::spawn(accept::run(redirect, doorman.clone(), Arc::new(common), workers.clone()));
     }
     tokio::spawn(tell_of_lost_lines(log.clone()));
     let reload = Reload { flags, current: current.clone(), encryption };

@@ -54,8 +54,8 @@ pub fn rehearse<T>(mut config: Config, work: impl AsyncFnOnce(&Rehearsal) -> T) 
         });
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let local = port.unwrap_or(SocketAddr::new(here, 8000));
-        let connection =
-            Connection { peer: Some(SocketAddr::new(here, 0)), local: Some(local), tls: config.tls.is_some() };
+        let (peer, tls) = (Some(SocketAddr::new(here, 0)), config.tls.is_some());
+        let connection = Connection { peer, local: Some(local), tls, elsewhere: None };
         let mut app = App::new(config, spawner.clone(), log);
         app.witness = Some(Witness::default());
         let rehearsal = Rehearsal { app: Arc::new(app), connection };
@@ -76,7 +76,7 @@ impl Rehearsal {
         let drain = Drain::new();
         let seat = Arc::new(Seat::new(drain.signal(), Box::new(())));
         let current = Current::shared(self.app.clone());
-        let common = Arc::new(Common { current, drain, encryption: None, make_room: Arc::default() });
+        let common = Arc::new(Common { current, drain, encryption: None, elsewhere: None, make_room: Arc::default() });
         let server = tokio::spawn(serve::connection(Accepted::Rehearsed(theirs, self.connection), common, seat));
         let (read, mut write) = ours.split();
         let mut read = read.take(MOST);

@@ -18,7 +18,7 @@ use super::tls::Encryption;
 use super::{Current, http1, http2};
 use crate::app::{IdBlock, Lease};
 use crate::body::Body;
-use crate::connection::{Connection, RequestId, Seat};
+use crate::connection::{Connection, Elsewhere, RequestId, Seat};
 use crate::edge::{Edge, Exchanges, Protocol, Reason};
 use crate::failure::{Failure, Kind};
 use crate::reply::{self, Voice};
@@ -30,6 +30,8 @@ pub(super) struct Common {
     pub(super) current: Current,
     pub(super) drain: Drain,
     pub(super) encryption: Option<Encryption>,
+    /// Where everybody is sent who comes in by this door.
+    pub(super) elsewhere: Option<Elsewhere>,
     /// Tells the connection that has been idle for longest to make room.
     pub(super) make_room: Arc<Notify>,
 }
@@ -120,7 +122,8 @@ async fn begin(
         Accepted::Tcp(stream, peer) => {
             let stream = TcpStream::from_std(stream).ok()?;
             let tls = common.encryption.is_some();
-            let connection = Connection { peer: Some(peer), local: stream.local_addr().ok(), tls };
+            let (local, elsewhere) = (stream.local_addr().ok(), common.elsewhere);
+            let connection = Connection { peer: Some(peer), local, tls, elsewhere };
             match &common.encryption {
                 None => (Stream::Tcp(stream), connection, None),
                 Some(encryption) => {
@@ -142,7 +145,7 @@ async fn begin(
         // The socket's permissions say who may speak here: encrypting would add nothing.
         Accepted::Unix(stream) => {
             let stream = UnixStream::from_std(stream).ok()?;
-            (Stream::Unix(stream), Connection { peer: None, local: None, tls: false }, None)
+            (Stream::Unix(stream), Connection { peer: None, local: None, tls: false, elsewhere: None }, None)
         }
         Accepted::Rehearsed(stream, connection) => (Stream::Unix(UnixStream::from_std(stream).ok()?), connection, None),
     };

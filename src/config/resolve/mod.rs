@@ -190,6 +190,7 @@ impl Resolver<'_> {
         let websockets = limits_written.websockets.or(limits_written.max_running).unwrap_or(WEBSOCKETS);
         let config = Config {
             listen: self.listen(&place),
+            redirect_port: self.redirect_port(&place),
             socket_mode: self.written.socket_mode.map_or(SOCKET_MODE, |mode| (mode & 0o777) as u32),
             server_name: self.written.server_name.clone(),
             hosts: self.written.hosts.clone().unwrap_or_default(),
@@ -284,6 +285,15 @@ impl Resolver<'_> {
             }
         }
         all
+    }
+
+    fn redirect_port(&mut self, place: &str) -> Option<u16> {
+        let port = self.written.redirect_port?;
+        let found = u16::try_from(port).ok();
+        if found.is_none() {
+            self.complain(place, "redirect-port", format!("{port} is not a port"), "0 to 65535");
+        }
+        found
     }
 
     /// Flags name files from where the command was given, the configuration from the folder served.

@@ -153,3 +153,41 @@ fn the_server_survives_the_end_of_its_descriptors() {
     server.signal(Signal::TERM);
     assert_eq!(server.ended().0, Some(0));
 }
+
+/// The port that a server says it redirects from.
+fn redirecting(server: &crate::server::Server) -> std::net::SocketAddr {
+    let log = server.wait_for_log(|log| log.contains("redirecting from"));
+    let address = log.split("redirecting from ").nth(1).and_then(|rest| rest.split(' ').next());
+    address.and_then(|address| address.parse().ok()).expect("an address")
+}
+
+#[test]
+fn a_port_can_be_there_for_sending_everybody_to_another() {
+    for (flags, scheme) in [(&["-b", "127.0.0.1"][..], "http"), (&["-b", "127.0.0.1", "--tls"], "https")] {
+        let tree = Tree::new().script("env", ENVIRONMENT).config("redirect-port = 0");
+        let server = crate::server::serve_with(tree, flags);
+        let port = server.address.port();
+        let redirect = redirecting(&server);
+        let ask = |request: &str| {
+            let mut client = crate::raw::Client::connect(redirect);
+            client.send(request);
+            client.response()
+        };
+        for (request, status, location) in [
+            ("GET /a/b?c=%20d HTTP/1.1\r\nHost: h:81\r\n\r\n", 301, format!("{scheme}://h:{port}/a/b?c=%20d")),
+            ("GET / HTTP/1.0\r\n\r\n", 301, format!("{scheme}://127.0.0.1:{port}/")),
+            ("GET http://other/x HTTP/1.1\r\nHost: other\r\n\r\n", 301, format!("{scheme}://other:{port}/x")),
+            ("GET / HTTP/1.1\r\nHost: [::1]:81\r\n\r\n", 301, format!("{scheme}://[::1]:{port}/")),
+            (
+                "POST /cgi-bin/env HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+                308,
+                format!("{scheme}://h:{port}/cgi-bin/env"),
+            ),
+        ] {
+            let answer = ask(request).expect(status);
+            assert_eq!(answer.field("location"), Some(location), "{request}");
+        }
+        ask("GET / HTTP/1.1\r\n\r\n").expect(400);
+        assert!(server.banner.contains(&format!("port {port} ")), "the first line is the server's own");
+    }
+}
