@@ -163,7 +163,7 @@ class Page {
       // While a page is being replaced there is nothing to evaluate in; that is no reason to give up.
       const value = await this.run(expression).catch(() => undefined);
       if (value) return value;
-      if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
+      if (Date.now() > end) throw Object.assign(new Error(`waited in vain for ${what}`), { late: true });
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
   }
