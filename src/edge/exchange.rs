@@ -45,6 +45,11 @@ impl Exchanges {
     pub fn rests(&self) -> bool {
         self.shared.has(RESTING)
     }
+
+    /// The same without the silence: the last exchange is over, and nothing of the next has come.
+    pub fn idles(&self) -> bool {
+        self.shared.has(IDLE)
+    }
 }
 
 /// One request as the edge saw it.
@@ -229,6 +234,8 @@ pub(crate) const INTERIM: u32 = 16;
 pub(crate) const HTTP10: u32 = 32;
 /// Nothing is in flight in any direction, and has not been for a while.
 pub(crate) const RESTING: u32 = 64;
+/// Nothing is in flight in any direction.
+pub(crate) const IDLE: u32 = 128;
 
 #[derive(Debug, Default)]
 pub(crate) struct Shared {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::exchange::{Fault, INTERIM, OVER, PARKED};
+use super::exchange::{Fault, IDLE, INTERIM, OVER, PARKED};
 use super::rest::NAP;
 use super::{Edge, Phase};
 
@@ -148,6 +148,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
             cx.waker().wake_by_ref(); // hyper sleeps until the socket has something, but we have it already
             return;
         }
+        self.link.0.flags.fetch_or(IDLE, Ordering::AcqRel);
         let now = Instant::now();
         self.since = Some(now);
         self.alarm.set(cx, now + self.limits.idle_time.min(NAP), now);

@@ -1,6 +1,7 @@
 //! Pipes between the server and a script: our end never blocks, the script's end always does.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
@@ -96,14 +97,24 @@ impl Reader {
 
     /// Appends what is there, without waiting.
     pub(super) fn read_now(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        make_room(buffer, self.chunk);
         let fd = match &self.fd {
             Fd::Unwatched(fd) => fd.as_fd(),
             Fd::Watched(fd) => fd.get_ref().as_fd(),
             Fd::Lost => return Ok(0),
         };
+        // The first octets by way of the stack: mostly they are few, often none, and a block for more is dear.
+        let mut first = [MaybeUninit::uninit(); FIRST];
         loop {
-            match crate::sys::read_into(fd, buffer) {
+            let read = if self.read == 0 {
+                rustix::io::read(fd, &mut first[..self.chunk.min(FIRST)]).map_err(io::Error::from).map(|(octets, _)| {
+                    buffer.extend_from_slice(octets);
+                    octets.len()
+                })
+            } else {
+                make_room(buffer, self.chunk);
+                crate::sys::read_into(fd, buffer)
+            };
+            match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(n) => {
                     self.note(n);

@@ -1,7 +1,7 @@
 //! HTTP/1: the lane for what can be answered at once, hyper for every other request, the edge alone between two.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -9,7 +9,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -62,6 +62,7 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
         let mut builder = http1::Builder::new();
         builder.half_close(false).keep_alive(!http10).title_case_headers(true);
         let old = AtomicBool::new(false);
+        let swift = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
             old.store(request.version() < Version::HTTP_11, Ordering::Relaxed);
             if let Some(begun) = begun_before.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -69,8 +70,17 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
             }
             let incoming = exchanges.next();
             let request = seated(request, &peer.seat);
-            let peer = peer.clone();
-            Either::Right(async move { guarded(answer(request, incoming, &peer)).await })
+            let (peer, swift) = (peer.clone(), &swift);
+            let plain = request.method() == Method::GET && request.version() == Version::HTTP_11;
+            Either::Right(async move {
+                let mut answering = pin!(guarded(answer(request, incoming, &peer)));
+                let at_once = poll_fn(|cx| Poll::Ready(answering.as_mut().poll(cx))).await;
+                swift.store(plain && at_once.is_ready(), Ordering::Relaxed);
+                match at_once {
+                    Poll::Ready(response) => response,
+                    Poll::Pending => answering.await,
+                }
+            })
         });
         // In a box, so that what is left of an idle connection is small.
         let mut serving = Box::new(builder.serve_connection(TokioIo::new(edge), service).with_upgrades());
@@ -81,7 +91,8 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
                 Poll::Ready(_) => return Poll::Ready(Turn::Over),
                 Poll::Pending => {}
             }
-            if exchanges.rests() {
+            // What was answered at once may be followed by what the lane can answer.
+            if exchanges.rests() || exchanges.idles() && swift.load(Ordering::Relaxed) {
                 return Poll::Ready(Turn::Rests);
             }
             begun.as_mut().poll(cx).map(|()| Turn::Drains)
@@ -111,6 +122,9 @@ pub(super) async fn serve(mut edge: Box<Edge<Stream>>, exchanges: Exchanges, pee
             Some(parts) => parts.io.into_inner(),
             None => return,
         };
+        if !exchanges.rests() {
+            continue;
+        }
         if rests(&mut edge, begun.as_mut(), &peer).await == Rest::Ended {
             let _ = edge.shutdown().await;
             return;

@@ -96,16 +96,19 @@ impl Spawner {
         let kind = self.0.kind_for(job);
         let fds = [stdio.stdin.as_ref(), Some(&stdio.stdout), stdio.stderr.as_ref()];
         let fds: Vec<BorrowedFd<'_>> = fds.into_iter().flatten().map(AsFd::as_fd).collect();
-        let mut bytes = Vec::with_capacity(4096);
+        let mut bytes = Vec::new();
         for _ in 0..TRIES {
             let line = self.0.line(kind).await?;
             if let Some(mut child) = line.enter() {
-                bytes.clear();
+                bytes = line.message(bytes);
                 let message = Request::Start(Box::new(view(job, child.id(), &stdio)));
                 // The encoder refuses nothing but size.
                 message.encode(&mut bytes).map_err(|_| SpawnError::TooBig)?;
                 match child.hand_over(&bytes, &fds).await {
-                    Ok(()) => return Ok(child),
+                    Ok(()) => {
+                        line.give_back(bytes);
+                        return Ok(child);
+                    }
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
                     Err(error) => return Err(SpawnError::Send(error)),
                 }

@@ -20,6 +20,9 @@ use super::wire::{MAX_NOTICES, Notice, Request, WireError};
 use super::{Ending, Usage, socket};
 use crate::sys;
 
+/// Octets of a message whose room is kept for the next.
+const SPARE: usize = 16 * 1024;
+
 /// Before trying again to receive when the kernel has no memory for it.
 const SHORT_OF_MEMORY: Duration = Duration::from_millis(100);
 
@@ -33,6 +36,8 @@ pub(super) struct Line {
     /// Jobs of which something is left; `None` once the spawner has died.
     jobs: Mutex<Option<HashMap<u64, Arc<Post>>>>,
     load: AtomicUsize,
+    /// Room for a message that is not in use.
+    spare: Mutex<Vec<u8>>,
     alive: watch::Sender<bool>,
     /// The reactor that hears it.
     pub(super) home: Handle,
@@ -49,6 +54,7 @@ impl Line {
             next_id: AtomicU64::new(1),
             jobs: Mutex::new(Some(HashMap::new())),
             load: AtomicUsize::new(0),
+            spare: Mutex::default(),
             alive: watch::Sender::new(true),
             home: home.clone(),
         }))
@@ -78,6 +84,22 @@ impl Line {
             released: false,
             told_to_end: AtomicBool::new(false),
         })
+    }
+
+    /// Room for a message: `used` where it has some, otherwise what the last one was written to.
+    pub(super) fn message(&self, mut used: Vec<u8>) -> Vec<u8> {
+        if used.capacity() == 0 {
+            used = std::mem::take(&mut *lock(&self.spare));
+        }
+        used.clear();
+        used
+    }
+
+    /// Takes a message's room for the next. Large ones are rare, and not kept.
+    pub(super) fn give_back(&self, used: Vec<u8>) {
+        if used.capacity() <= SPARE {
+            *lock(&self.spare) = used;
+        }
     }
 
     /// Sends one packet, waiting for room.
