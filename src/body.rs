@@ -90,8 +90,8 @@ impl Body {
     }
 
     /// The same body with somebody watching it.
-    pub fn watched(mut self, watcher: impl Watcher + 'static) -> Self {
-        self.on_end = Some(Box::new(watcher));
+    pub fn watched(mut self, watcher: Box<dyn Watcher>) -> Self {
+        self.on_end = Some(watcher);
         self
     }
 }

@@ -26,12 +26,13 @@ use crate::websocket;
 /// How often a script may send a request elsewhere on this server (Apache's number).
 const HOPS: usize = 10;
 
-/// Answers one request.
-pub async fn answer(app: &Lease, mut arrival: Arrival, refused: Option<Failure>) -> Response<Body> {
+/// Answers one request. What goes in is in boxes: the future is moved several times before it is polled.
+pub async fn answer(app: Lease, mut arrival: Box<Arrival>, refused: Option<Box<Failure>>) -> Response<Body> {
+    let app = &app;
     let method = arrival.parts.method.clone();
-    let mut ticket = ticket(app, &arrival, refused.is_some());
+    let mut ticket = Box::new(ticket(app, &arrival, refused.is_some()));
     let outcome = match refused {
-        Some(failure) => Err(failure),
+        Some(failure) => Err(*failure),
         None => route(app, &mut arrival, &mut ticket).await,
     };
     let mut response = match outcome {

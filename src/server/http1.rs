@@ -150,14 +150,14 @@ async fn answer(request: Request<Incoming>, incoming: edge::Incoming, peer: &Pee
             other_form = target.other_form().cloned();
             (Bytes::copy_from_slice(target.bytes(&parts.uri)), None)
         }
-        Err(refusal) => (refusal.line, Some(refused(refusal.reason))),
+        Err(refusal) => (refusal.line, Some(Box::new(refused(refusal.reason)))),
     };
     let (connection, exchange) = (peer.connection, Some(incoming.exchange));
     let (comes, asks) = (!body.is_end_stream(), parts.headers.contains_key(EXPECT));
     let mut body = Source::new(body);
     let remainder = comes.then(|| body.remainder());
     let arrival = Arrival { parts, body: Some(body), target, other_form, connection, exchange, id };
-    let mut response = dispatch::answer(&app, arrival, refused).await;
+    let mut response = dispatch::answer(app, Box::new(arrival), refused).await;
     if let Some(remainder) = remainder
         && !Box::pin(ends(remainder, asks)).await
     {

@@ -107,7 +107,7 @@ async fn answer(request: Request<Incoming>, peer: &Peer) -> Response<Body> {
     let mut body = Source::paced(body, Patience { idle, before_rate, rate });
     let remainder = comes.then(|| body.remainder());
     let arrival = Arrival { parts, body: Some(body), target, other_form: None, connection, exchange: None, id };
-    let response = dispatch::answer(&app, arrival, refused).await;
+    let response = dispatch::answer(app, Box::new(arrival), refused.map(Box::new)).await;
     if let Some(remainder) = remainder {
         // Sent earlier, the answer would close a stream on which frames are under way that nobody would check any more,
         // and a reset has to follow it, for which some clients throw the answer away (RFC 9113 §8.1 forbids it).

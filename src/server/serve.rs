@@ -165,17 +165,20 @@ async fn begin(
 }
 
 /// The answer of a handler; 500 if it panicked, so that one request's bug is that request's alone.
-pub(super) async fn guarded(
+pub(super) fn guarded(
     handler: impl Future<Output = Response<Body>> + Send,
-) -> Result<Response<Body>, Infallible> {
-    Ok(AssertUnwindSafe(handler).catch_unwind().await.unwrap_or_else(|_panic| {
-        tracing::error!(slug = Kind::Internal.slug(), "a handler panicked; what it said is on standard error");
-        let mut response = reply::failure(&Failure::new(Kind::Internal, "panic"), Voice::Html, "");
-        // Whatever was known of the exchange is lost, so nothing may follow it.
-        let close = http::HeaderValue::from_static("close");
-        response.headers_mut().insert(http::header::CONNECTION, close);
-        response
-    }))
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+    let or_panic = AssertUnwindSafe(handler).catch_unwind();
+    or_panic.map(|response| Ok(response.unwrap_or_else(|_panic| panicked())))
+}
+
+fn panicked() -> Response<Body> {
+    tracing::error!(slug = Kind::Internal.slug(), "a handler panicked; what it said is on standard error");
+    let mut response = reply::failure(&Failure::new(Kind::Internal, "panic"), Voice::Html, "");
+    // Whatever was known of the exchange is lost, so nothing may follow it.
+    let close = http::HeaderValue::from_static("close");
+    response.headers_mut().insert(http::header::CONNECTION, close);
+    response
 }
 
 /// A head that was refused below HTTP's grammar.

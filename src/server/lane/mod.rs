@@ -8,12 +8,12 @@ mod request;
 mod response;
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
 use http::Response;
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::serve::{Peer, guarded};
 use crate::body::Body;
@@ -23,7 +23,7 @@ use crate::edge::{Edge, Exchanges, Next};
 use crate::stream::Stream;
 
 /// An answer that was begun before hyper was asked.
-pub(super) type Begun = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+pub(super) type Begun = ReusableBoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// How the lane was left.
 pub(super) enum Exit {
@@ -37,6 +37,8 @@ pub(super) enum Exit {
 
 /// Answers what can be answered at once, until something else comes.
 pub(super) async fn run(edge: &mut Edge<Stream>, exchanges: &Exchanges, peer: &Arc<Peer>) -> Exit {
+    // One block of memory for the futures of all requests: they are a little too large to be had for nothing.
+    let mut room: Option<Begun> = None;
     loop {
         // Looked at between two requests, which are never far apart here.
         if peer.common.drain.has_begun() {
@@ -57,16 +59,24 @@ pub(super) async fn run(edge: &mut Edge<Stream>, exchanges: &Exchanges, peer: &A
         let (app, id) = peer.meet();
         let (target, connection) = (plain.target(), peer.connection);
         let arrival = Arrival { parts, body: None, target, other_form: None, connection, exchange, id };
-        let mut begun: Begun = Box::pin(guarded(async move { dispatch::answer(&app, arrival, None).await }));
-        let Poll::Ready(Ok(response)) = poll_fn(|cx| Poll::Ready(begun.as_mut().poll(cx))).await else {
+        let answering = guarded(dispatch::answer(app, Box::new(arrival), None));
+        let mut begun = match room.take() {
+            Some(mut room) => {
+                room.set(answering);
+                room
+            }
+            None => Begun::new(answering),
+        };
+        let Poll::Ready(Ok(response)) = poll_fn(|cx| Poll::Ready(begun.poll(cx))).await else {
             edge.decline(plain);
             return Exit::Hyper(Some(begun));
         };
+        room = Some(begun);
         let short = match response::write(response) {
             Ok(short) => short,
             Err(response) => {
                 edge.decline(plain);
-                return Exit::Hyper(Some(Box::pin(std::future::ready(Ok(*response)))));
+                return Exit::Hyper(Some(Begun::new(std::future::ready(Ok(*response)))));
             }
         };
         let sent = edge.reply(&short.head, &short.body).await;
