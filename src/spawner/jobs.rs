@@ -110,6 +110,11 @@ impl Jobs {
         self.jobs.contains_key(&id)
     }
 
+    /// Of how many something is left.
+    pub(super) fn count(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Collects every child that has ended. False when no child of any kind is left.
     pub(super) fn reap(&mut self, now: Instant) -> bool {
         let mut touched = Vec::new();

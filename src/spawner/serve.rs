@@ -21,6 +21,8 @@ const BURST: usize = 4;
 
 /// How long the news that a job runs may wait for other news to travel with. Most jobs end sooner, and that tells it.
 const PATIENCE: Duration = Duration::from_millis(2);
+/// The same where many jobs share the processors, and each takes longer. A stream's first octet waits no longer.
+const MOST_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Notices in one packet; each has at most 48 bytes.
 const BATCH: usize = MAX_NOTICES / 64;
@@ -132,7 +134,7 @@ impl Server {
     /// Sleeps until there is something to do: (requests, endings).
     fn wait(&self) -> io::Result<(bool, bool)> {
         let now = Instant::now();
-        let told = self.fresh.first().map(|(_, _, started)| *started + PATIENCE);
+        let told = self.fresh.first().map(|(_, _, started)| *started + self.patience());
         // When the last child has gone while closing, no signal may follow: look now and then.
         let closing = (!self.open).then(|| now + Duration::from_millis(50));
         let due = [self.jobs.next_due(), told, closing].into_iter().flatten().min();
@@ -249,12 +251,17 @@ impl Server {
         Ok(())
     }
 
+    fn patience(&self) -> Duration {
+        let jobs = u32::try_from(self.jobs.count()).unwrap_or(u32::MAX);
+        PATIENCE.saturating_mul(jobs / 2 + 1).min(MOST_PATIENCE)
+    }
+
     /// Sends what there is to tell, as many notices in a packet as fit.
     fn flush(&mut self) {
         let told = |id: u64| {
             self.jobs.notices.iter().any(|notice| matches!(notice, Notice::Ended { id: ended, .. } if *ended == id))
         };
-        let overdue = self.fresh.first().is_some_and(|(_, _, started)| started.elapsed() >= PATIENCE);
+        let overdue = self.fresh.first().is_some_and(|(_, _, started)| started.elapsed() >= self.patience());
         if !overdue && self.jobs.notices.is_empty() {
             return;
         }
