@@ -65,7 +65,11 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
     let mut redirected_from: Option<Bytes> = None;
     for _ in 0..=HOPS {
         let path = UrlPath::parse(path_of(&target), app.config.escapes)?;
-        let Some(found) = route::find(&app.config.routes, &path, websocket::is_asked(&arrival.parts)) else {
+        let routes = &app.config.routes;
+        let Some(found) = route::find(routes, &path, websocket::is_asked(&arrival.parts)) else {
+            if route::lacks_slash(routes, &path) {
+                return Ok(reply::with_slash(path.as_bytes(), query_of(&target)));
+            }
             return Err(Failure::new(Kind::NotFound, "no route"));
         };
         let user = credentials(found.route, &arrival.parts.headers).await?;

@@ -49,6 +49,27 @@ status = 308
     assert_eq!(server.get("/").expect(200).text(), "index");
 }
 
+/// Where nothing answers `/`, no files route is there to send to the folder whose slash was forgotten.
+#[test]
+fn a_forgotten_slash_is_added_without_a_route_for_the_root() {
+    let config = "default-routes = false\n[[route]]\npath = \"/tools/\"\nscripts = \"cgi-bin\"\n\
+                  [[route]]\npath = \"/a b/\"\nfiles = \"htdocs\"";
+    let server = serve(Tree::new().script("hello", HELLO).file("htdocs/index.html", "index").config(config));
+    for (target, location) in [
+        ("/tools", "/tools/"),
+        ("//tools?a=%20/b?c", "/tools/?a=%20/b?c"),
+        ("/a%20b", "/a%20b/"),
+        ("/x/../tools?", "/tools/?"),
+    ] {
+        let response = server.get(target).expect(301);
+        assert_eq!(response.field("location").as_deref(), Some(location), "{target}");
+        assert_eq!(response.field("content-length").as_deref(), Some("0"));
+    }
+    for target in ["/", "/tool", "/none"] {
+        server.get(target).expect(404);
+    }
+}
+
 #[test]
 fn one_route_may_have_several_paths() {
     let config = "[[route]]\npath = [\"/a/\", \"/b\", \"*.c\"]\nscript = \"cgi-bin/hello\"";
