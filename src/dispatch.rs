@@ -284,19 +284,7 @@ async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: 
     ticket.set_failure(failure.slug(), python_message(failure, message));
     let told = app.config.explain && arrival.is_author();
     let story = story(app, failure, told).await;
-    let because = story.as_ref().and_then(|story| story.line());
-    let (cause, words) = because.as_ref().map_or((failure.slug(), ""), |(cause, line)| (*cause, line.as_str()));
-    let (id, slug, client) = (&*arrival.id, failure.slug(), arrival.connection.client());
-    match failure.kind.row().1 {
-        Blame::Client if told && story.is_some() => {
-            tracing::info!(id, slug, cause, client, "{}: {words}", failure.cause);
-        }
-        Blame::Client => tracing::debug!(id, slug, "{}", failure.cause),
-        Blame::Script | Blame::Server if words.is_empty() => {
-            tracing::error!(id, slug, client, "{}", failure.cause);
-        }
-        Blame::Script | Blame::Server => tracing::error!(id, slug, cause, client, "{}: {words}", failure.cause),
-    }
+    tell(arrival, failure, story.as_ref(), told);
     let ajax = path_of(&arrival.target).starts_with(b"/ajax/");
     let json = ajax || builtin::is_json(&arrival.parts.headers) || arrival.prefers_json();
     let voice = if json { Voice::Json } else { Voice::Html };
@@ -318,6 +306,21 @@ async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: 
         }
     }
     reply::failure(failure, voice, &arrival.id)
+}
+
+/// The line of the log: in the words of the catalogue where it knows the cause, otherwise in those of the failure.
+fn tell(arrival: &Arrival, failure: &Failure, story: Option<&explain::Story>, told: bool) {
+    let (id, slug, client) = (&*arrival.id, failure.slug(), arrival.connection.client());
+    let because = story.and_then(explain::Story::line);
+    // How it ended, where the cause is another.
+    let exit = story.and_then(|story| story.exit.as_deref());
+    let exit = exit.filter(|how| because.as_ref().is_some_and(|(_, words)| !words.contains(how)));
+    match (failure.kind.row().1, because) {
+        (Blame::Client, Some((cause, words))) if told => tracing::info!(id, slug, cause, client, "{words}"),
+        (Blame::Client, _) => tracing::debug!(id, slug, "{}", failure.cause),
+        (_, Some((cause, words))) => tracing::error!(id, slug, cause, exit, client, "{words}"),
+        (_, None) => tracing::error!(id, slug, client, "{}", failure.cause),
+    }
 }
 
 /// What became of the script, for its author and the log. A client's own mistake is looked into for an author only.

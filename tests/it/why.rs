@@ -375,6 +375,31 @@ fn strangers_learn_status_slug_and_id_only() {
 }
 
 #[test]
+fn the_log_says_a_cause_once() {
+    let tree = Tree::new("once");
+    tree.put("cgi-bin/exits", b"#!/bin/sh\nexit 3\n", 0o755);
+    tree.put("cgi-bin/module.py", b"#!/usr/bin/python3\nimport no_such_module_at_all\n", 0o755);
+    tree.put("cgi-bin/shut", OK, 0o644);
+    tree.config("");
+    let server = Server::start(&tree, &[]);
+    let log = tree.0.join("log");
+    for (name, slug, cause, once) in [
+        ("exits", "empty-answer", "exit-before-header", "exited with status 3"),
+        ("module.py", "empty-answer", "module-missing", "exited with status 1"),
+        ("module.py", "empty-answer", "module-missing", "no_such_module_at_all\""),
+        ("shut", "not-executable", "not-executable", "chmod +x"),
+    ] {
+        let answer = server.get(&format!("/cgi-bin/{name}?{}", once.len()), "");
+        let id = answer.split(&format!("{slug} · ")).nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+        let line = server.wait_for_line(&log, &[&format!("id=\"{id}\""), "ERROR"]);
+        assert_eq!(line.matches(once).count(), 1, "{once:?}: {line}");
+        for field in [format!("slug=\"{slug}\""), format!("cause=\"{cause}\""), "client=\"127.0.0.1\"".into()] {
+            assert!(line.contains(&field), "{field}: {line}");
+        }
+    }
+}
+
+#[test]
 fn programs_are_told_in_json() {
     let tree = Tree::new("json");
     tree.put("cgi-bin/x", b"#!/bin/sh\nexit 3\n", 0o755);
