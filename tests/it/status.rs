@@ -84,6 +84,25 @@ fn websockets_have_rows_that_end_them() {
     assert!(history.contains("<td class=\"n\">0</td>"), "it did not fail: {history}");
 }
 
+/// What lets a script run on the page must not be guessed from one page for the next.
+#[test]
+fn the_nonce_of_the_page_is_random() {
+    let server = serve(Tree::new().config("status = true"));
+    let nonce = || {
+        let answer = server.get("/status").expect(200);
+        let policy = answer.field("content-security-policy").expect("a policy");
+        let nonce =
+            policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce").to_owned();
+        assert!(answer.text().contains(&format!("nonce=\"{nonce}\"")));
+        assert!(nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit()), "{nonce}");
+        nonce
+    };
+    let (first, second) = (nonce(), nonce());
+    let same = first.bytes().zip(second.bytes()).filter(|(a, b)| a == b).count();
+    // Two of each 32 are the same by chance; 16 once in ten million million.
+    assert!(same < 16, "{first} {second}");
+}
+
 #[test]
 fn events_carry_the_tables() {
     let server = serve(Tree::new().config("status = true"));
