@@ -89,12 +89,16 @@ impl Hubs {
             return Some(door.clone());
         }
         let opening = opening.take()?;
+        // The process has a row of its own in the live view: it is nobody's alone, and outlives whoever came first.
+        let context = &opening.call.context;
+        let id = format!("{}-hub", context.id);
+        let row = Arc::new(app.live.enter(&app.metrics, &id, &context.script, "everybody".to_owned()));
         rooms.serial += 1;
         let (events, incoming) = mpsc::channel(EVENTS);
         let door = Door { serial: rooms.serial, events };
         rooms.open.insert(path.to_vec(), door.clone());
         let key = room::Key { hubs: self.clone(), path: path.to_vec(), serial: rooms.serial };
-        tokio::spawn(room::run(app.spawner.clone(), key, opening, incoming));
+        tokio::spawn(room::run(app.spawner.clone(), key, opening, row, incoming));
         Some(door)
     }
 
