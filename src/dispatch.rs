@@ -1,5 +1,6 @@
 //! The table of contents of the server: what happens to a request, in order.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use http::header::{CONTENT_TYPE, EXPECT, HeaderName, SERVER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::{App, Lease};
-use crate::body::Body;
+use crate::body::{Body, Watcher};
 use crate::builtin;
 use crate::compat;
 use crate::connection::{Arrival, path_of, query_of};
@@ -30,6 +31,7 @@ const HOPS: usize = 10;
 pub async fn answer(app: &Lease, mut arrival: Arrival, refused: Option<Failure>) -> Response<Body> {
     let method = arrival.parts.method.clone();
     let mut ticket = ticket(app, &arrival, refused.is_some());
+    let beneath = app.config.access.and_then(|_| app.log.beneath(&arrival.id));
     let outcome = match refused {
         Some(failure) => Err(failure),
         None => route(app, &mut arrival, &mut ticket).await,
@@ -46,7 +48,31 @@ pub async fn answer(app: &Lease, mut arrival: Arrival, refused: Option<Failure>)
     ticket.answered(parts.status.as_u16(), body.length(), &method);
     ticket.hold(arrival.exchange);
     let body = if method == Method::HEAD { Body::empty() } else { body };
-    Response::from_parts(parts, body.watched(ticket))
+    let body = match beneath {
+        None => body.watched(ticket),
+        Some(beneath) => body.watched(Above { ticket, _beneath: beneath }),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// A ticket, whose line is written before what stands beneath it.
+struct Above<B> {
+    ticket: Ticket,
+    _beneath: B,
+}
+
+impl<B: Send> Watcher for Above<B> {
+    fn sent(&mut self, length: usize) {
+        self.ticket.sent(length);
+    }
+
+    fn complete(&mut self) {
+        self.ticket.complete();
+    }
+
+    fn broken(&mut self, error: &io::Error) {
+        self.ticket.broken(error);
+    }
 }
 
 fn ticket(app: &Lease, arrival: &Arrival, refused: bool) -> Ticket {
