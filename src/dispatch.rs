@@ -317,21 +317,43 @@ async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: 
     if let Some(story) = story.filter(|_| told) {
         return reply::explained(failure, &story, voice, &arrival.id);
     }
-    if voice == Voice::Html && failure.kind == Kind::NotFound && arrival.parts.method != Method::HEAD {
-        for route in &app.config.routes {
-            if let (Target::Files(files), Pattern::Prefix(prefix)) = (&route.target, &route.pattern)
-                && prefix == b"/"
-                && let Some(page) = files::not_found_page(&files.tree).await
-            {
-                let mut response = Response::new(Body::whole(page));
-                *response.status_mut() = failure.status();
-                let html = HeaderValue::from_static("text/html; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, html);
-                return response;
-            }
-        }
+    if voice == Voice::Html
+        && arrival.parts.method != Method::HEAD
+        && let Some(mut response) = own_page(app, failure).await
+    {
+        *response.status_mut() = failure.status();
+        reply::advise(failure, response.headers_mut());
+        return response;
     }
     reply::failure(failure, voice, &arrival.id)
+}
+
+/// The site's own page for a failure, from among the files at `/`: the one that the configuration names, or the tree's
+/// own for what is not there. Of a file's fields only its type is kept: conditions and ranges are not for a failure.
+async fn own_page(app: &App, failure: &Failure) -> Option<Response<Body>> {
+    let tree = app.config.routes.iter().find_map(|route| match (&route.target, &route.pattern) {
+        (Target::Files(files), Pattern::Prefix(prefix)) if prefix == b"/" => Some(&files.tree),
+        _ => None,
+    })?;
+    let mut own = Response::new(Body::empty());
+    if let Some((_, path)) = app.config.error_pages.iter().find(|(status, _)| *status == failure.status()) {
+        let (method, headers) = (&Method::GET, &HeaderMap::new());
+        let request = files::Request { method, path, from: 0, query: None, headers };
+        if let Ok(files::Found::Response(page)) = files::serve(tree, request).await
+            && page.status() == StatusCode::OK
+        {
+            let (parts, body) = page.into_parts();
+            own.headers_mut().extend(parts.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())));
+            *own.body_mut() = body;
+            return Some(own);
+        }
+    }
+    if failure.kind != Kind::NotFound {
+        return None;
+    }
+    *own.body_mut() = Body::whole(files::not_found_page(tree).await?);
+    own.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    Some(own)
 }
 
 /// The line of the log: in the words of the catalogue where it knows the cause, otherwise in those of the failure.

@@ -75,7 +75,7 @@ fn whole(failure: &Failure, voice: Voice, kind: HeaderValue, body: String) -> Re
 }
 
 /// The fields that tell a client what to do about it.
-fn advise(failure: &Failure, headers: &mut HeaderMap) {
+pub fn advise(failure: &Failure, headers: &mut HeaderMap) {
     let mut set = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
