@@ -67,7 +67,7 @@ fn rows() -> Vec<Row> {
         row("exit-before-header", "exits", b"#!/bin/sh\necho last words >&2\nexit 3\n", "status 3", Running),
         row("killed-by-signal", "crashes", b"#!/bin/sh\nkill -SEGV $$\n", "SIGSEGV", Running),
         row("killed-by-limit", "slow/sleeps", b"#!/bin/sh\nexec sleep 30\n", "first-byte-timeout", Running),
-        row("killed-by-limit", "slow/writes", b"#!/bin/sh\ntrap - XFSZ\nexec head -c 200000 /dev/zero >$X_STATE_DIRECTORY/big\n", "file-size", Running),
+        row("killed-by-limit", "big/writes", b"#!/bin/sh\ntrap - XFSZ\nexec head -c 200000 /dev/zero >$X_STATE_DIRECTORY/big\n", "file-size", Running),
         row("no-blank-line", "no-end", b"#!/bin/sh\necho Content-Type: text/plain\n", "Content-Type: text/plain", Running),
         row("no-blank-line", "no-gap", b"#!/bin/sh\nprintf 'Content-Type: text/html\\n<html>\\n'\n", "&lt;html>", Running),
         row("header-line-without-colon", "chatty", b"#!/bin/sh\nprintf 'Hello \\033[1mworld\\n'\n", "u{1b}[1mworld", Running),
@@ -144,9 +144,12 @@ impl Tree {
         let state = self.0.join("state");
         let text = format!(
             "{head}\nstate-directory = {state:?}\n[log]\nfile = \"log\"\n[[route]]\npath = \"/cgi-bin/slow/\"\n\
-             scripts = \"cgi-bin/slow\"\nfirst-byte-timeout = \"300ms\"\nfile-size = 4096\n"
+             scripts = \"cgi-bin/slow\"\nfirst-byte-timeout = \"300ms\"\n\
+             [[route]]\npath = \"/cgi-bin/big/\"\nscripts = \"cgi-bin/big\"\nfile-size = 4096\n"
         );
-        fs::create_dir_all(self.0.join("cgi-bin/slow")).unwrap();
+        for folder in ["slow", "big"] {
+            fs::create_dir_all(self.0.join("cgi-bin").join(folder)).unwrap();
+        }
         fs::write(self.0.join("cgiserve.toml"), text).unwrap();
     }
 
