@@ -1,5 +1,6 @@
 //! The table of contents of the server: what happens to a request, in order.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use http::header::{CONTENT_TYPE, EXPECT, HeaderName, SERVER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::{App, Lease};
-use crate::body::Body;
+use crate::body::{Body, Watcher};
 use crate::builtin;
 use crate::compat;
 use crate::connection::{Arrival, Elsewhere, path_of, query_of};
@@ -31,6 +32,7 @@ pub async fn answer(app: Lease, mut arrival: Box<Arrival>, refused: Option<Box<F
     let app = &app;
     let method = arrival.parts.method.clone();
     let mut ticket = Box::new(ticket(app, &arrival, refused.is_some()));
+    let beneath = app.config.access.and_then(|_| app.log.beneath(|| arrival.id.to_string()));
     let outcome = match refused {
         Some(failure) => Err(*failure),
         None => route(app, &mut arrival, &mut ticket).await,
@@ -47,7 +49,31 @@ pub async fn answer(app: Lease, mut arrival: Box<Arrival>, refused: Option<Box<F
     ticket.answered(parts.status.as_u16(), body.length(), &method);
     ticket.hold(arrival.exchange);
     let body = if method == Method::HEAD { Body::empty() } else { body };
-    Response::from_parts(parts, body.watched(ticket))
+    let body = match beneath {
+        None => body.watched(ticket),
+        Some(beneath) => body.watched(Box::new(Above { ticket, _beneath: beneath })),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// A ticket, whose line is written before what stands beneath it.
+struct Above<B> {
+    ticket: Box<Ticket>,
+    _beneath: B,
+}
+
+impl<B: Send> Watcher for Above<B> {
+    fn sent(&mut self, length: usize) {
+        self.ticket.sent(length);
+    }
+
+    fn complete(&mut self) {
+        self.ticket.complete();
+    }
+
+    fn broken(&mut self, error: &io::Error) {
+        self.ticket.broken(error);
+    }
 }
 
 fn ticket(app: &Lease, arrival: &Arrival, refused: bool) -> Ticket {
@@ -69,7 +95,11 @@ async fn route(app: &Arc<App>, arrival: &mut Arrival, ticket: &mut Ticket) -> Re
     let mut redirected_from: Option<Bytes> = None;
     for _ in 0..=HOPS {
         let path = UrlPath::parse(path_of(&target), app.config.escapes)?;
-        let Some(found) = route::find(&app.config.routes, &path, websocket::is_asked(&arrival.parts)) else {
+        let routes = &app.config.routes;
+        let Some(found) = route::find(routes, &path, websocket::is_asked(&arrival.parts)) else {
+            if route::lacks_slash(routes, &path) {
+                return Ok(reply::with_slash(path.as_bytes(), query_of(&target)));
+            }
             return Err(Failure::new(Kind::NotFound, "no route"));
         };
         let user = credentials(found.route, &arrival.parts.headers).await?;
@@ -296,40 +326,65 @@ async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: 
     ticket.set_failure(failure.slug(), python_message(failure, message));
     let told = app.config.explain && arrival.is_author();
     let story = story(app, failure, told).await;
-    let because = story.as_ref().and_then(|story| story.line());
-    let (cause, words) = because.as_ref().map_or((failure.slug(), ""), |(cause, line)| (*cause, line.as_str()));
-    let (id, slug, client) = (&*arrival.id, failure.slug(), arrival.connection.client());
-    match failure.kind.row().1 {
-        Blame::Client if told && story.is_some() => {
-            tracing::info!(id, slug, cause, client, "{}: {words}", failure.cause);
-        }
-        Blame::Client => tracing::debug!(id, slug, "{}", failure.cause),
-        Blame::Script | Blame::Server if words.is_empty() => {
-            tracing::error!(id, slug, client, "{}", failure.cause);
-        }
-        Blame::Script | Blame::Server => tracing::error!(id, slug, cause, client, "{}: {words}", failure.cause),
-    }
+    tell(arrival, failure, story.as_ref(), told);
     let ajax = path_of(&arrival.target).starts_with(b"/ajax/");
     let json = ajax || builtin::is_json(&arrival.parts.headers) || arrival.prefers_json();
     let voice = if json { Voice::Json } else { Voice::Html };
     if let Some(story) = story.filter(|_| told) {
         return reply::explained(failure, &story, voice, &arrival.id);
     }
-    if voice == Voice::Html && failure.kind == Kind::NotFound && arrival.parts.method != Method::HEAD {
-        for route in &app.config.routes {
-            if let (Target::Files(files), Pattern::Prefix(prefix)) = (&route.target, &route.pattern)
-                && prefix == b"/"
-                && let Some(page) = files::not_found_page(&files.tree).await
-            {
-                let mut response = Response::new(Body::whole(page));
-                *response.status_mut() = failure.status();
-                let html = HeaderValue::from_static("text/html; charset=utf-8");
-                response.headers_mut().insert(CONTENT_TYPE, html);
-                return response;
-            }
-        }
+    if voice == Voice::Html
+        && arrival.parts.method != Method::HEAD
+        && let Some(mut response) = own_page(app, failure).await
+    {
+        *response.status_mut() = failure.status();
+        reply::advise(failure, response.headers_mut());
+        return response;
     }
     reply::failure(failure, voice, &arrival.id)
+}
+
+/// The site's own page for a failure, from among the files at `/`: the one that the configuration names, or the tree's
+/// own for what is not there. Of a file's fields only its type is kept: conditions and ranges are not for a failure.
+async fn own_page(app: &App, failure: &Failure) -> Option<Response<Body>> {
+    let tree = app.config.routes.iter().find_map(|route| match (&route.target, &route.pattern) {
+        (Target::Files(files), Pattern::Prefix(prefix)) if prefix == b"/" => Some(&files.tree),
+        _ => None,
+    })?;
+    let mut own = Response::new(Body::empty());
+    if let Some((_, path)) = app.config.error_pages.iter().find(|(status, _)| *status == failure.status()) {
+        let (method, headers) = (&Method::GET, &HeaderMap::new());
+        let request = files::Request { method, path, from: 0, query: None, headers };
+        if let Ok(files::Found::Response(page)) = files::serve(tree, request).await
+            && page.status() == StatusCode::OK
+        {
+            let (parts, body) = page.into_parts();
+            own.headers_mut().extend(parts.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())));
+            *own.body_mut() = body;
+            return Some(own);
+        }
+    }
+    if failure.kind != Kind::NotFound {
+        return None;
+    }
+    *own.body_mut() = Body::whole(files::not_found_page(tree).await?);
+    own.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    Some(own)
+}
+
+/// The line of the log: in the words of the catalogue where it knows the cause, otherwise in those of the failure.
+fn tell(arrival: &Arrival, failure: &Failure, story: Option<&explain::Story>, told: bool) {
+    let (id, slug, client) = (&*arrival.id, failure.slug(), arrival.connection.client());
+    let because = story.and_then(explain::Story::line);
+    // How it ended, where the cause is another.
+    let exit = story.and_then(|story| story.exit.as_deref());
+    let exit = exit.filter(|how| because.as_ref().is_some_and(|(_, words)| !words.contains(how)));
+    match (failure.kind.row().1, because) {
+        (Blame::Client, Some((cause, words))) if told => tracing::info!(id, slug, cause, client, "{words}"),
+        (Blame::Client, _) => tracing::debug!(id, slug, "{}", failure.cause),
+        (_, Some((cause, words))) => tracing::error!(id, slug, cause, exit, client, "{words}"),
+        (_, None) => tracing::error!(id, slug, client, "{}", failure.cause),
+    }
 }
 
 /// What became of the script, for its author and the log. A client's own mistake is looked into for an author only.

@@ -1,6 +1,6 @@
 //! Messages of the server and of scripts, in the same log as the request lines.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub fn start(log: Arc<LogFile>, level: tracing::Level) {
         .try_init();
 }
 
-/// What a script says, at a terminal: short, and set off from the request lines. Everything else, and elsewhere, whole.
+/// What a script says, at a terminal: short, beneath the line of its request. Everything else, and elsewhere, whole.
 struct Words {
     log: Arc<LogFile>,
     whole: Format<Full, LocalTime>,
@@ -37,27 +37,41 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (terminal, colour) = self.log.is_for_people();
-        if !terminal || event.metadata().target() != "script" {
+        if !terminal {
             return self.whole.format_event(context, out, event);
         }
         let mut said = Said::default();
         event.record(&mut said);
-        let (dim, plain) = if colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
-        writeln!(out, "    {dim}{}{plain} {}", said.script, said.words)
+        let mut line = String::new();
+        if event.metadata().target() == "script" {
+            let (dim, plain) = if colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+            writeln!(line, "    {dim}{}{plain} {}", said.script, said.words)?;
+        } else {
+            self.whole.format_event(context, Writer::new(&mut line), event)?;
+        }
+        if said.id.is_empty() {
+            return out.write_str(&line);
+        }
+        // What is told of a request stands beneath its line, which is written when the request is over.
+        self.log.say(&said.id, line.as_bytes());
+        Ok(())
     }
 }
 
-/// The script, and what it said.
+/// The request, the script, and what it said.
 #[derive(Default)]
 struct Said {
+    id: String,
     script: String,
     words: String,
 }
 
 impl Visit for Said {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "script" {
-            value.clone_into(&mut self.script);
+        match field.name() {
+            "id" => value.clone_into(&mut self.id),
+            "script" => value.clone_into(&mut self.script),
+            _ => {}
         }
     }
 
@@ -96,7 +110,9 @@ impl io::Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        self.log.push(&self.text);
+        if !self.text.is_empty() {
+            self.log.push(&self.text);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use maud::{DOCTYPE, html};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_encode};
 
 use crate::body::Body;
 use crate::explain::{self, Story};
@@ -74,7 +75,7 @@ fn whole(failure: &Failure, voice: Voice, kind: HeaderValue, body: String) -> Re
 }
 
 /// The fields that tell a client what to do about it.
-fn advise(failure: &Failure, headers: &mut HeaderMap) {
+pub fn advise(failure: &Failure, headers: &mut HeaderMap) {
     let mut set = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
@@ -133,6 +134,20 @@ pub fn redirect(status: StatusCode, location: &[u8]) -> Response<Body> {
     }
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
+}
+
+/// A redirect to the same path with a slash. Made from the decoded path, which has no empty segments: it cannot begin
+/// with `//` and name a host (CVE-2021-28861). A query keeps its escapes.
+pub fn with_slash(path: &[u8], query: Option<&[u8]>) -> Response<Body> {
+    const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\\');
+    const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let mut location = percent_encode(path, IN_PATH).to_string();
+    location.push('/');
+    if let Some(query) = query {
+        location.push('?');
+        location.extend(percent_encode(query, IN_QUERY));
+    }
+    redirect(StatusCode::MOVED_PERMANENTLY, location.as_bytes())
 }
 
 /// What can be asked for.

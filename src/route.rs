@@ -111,8 +111,8 @@ impl Pattern {
         }
     }
 
-    /// How well it fits: exact before suffix before prefix, longer before shorter. `None`: not at all.
-    fn fits(&self, path: &UrlPath, whole_path: bool) -> Option<(u8, usize, usize)> {
+    /// Its class (0 is a prefix, 1 a suffix, 2 exact), its length and what it eats of the path. `None`: it does not fit.
+    fn fits(&self, path: &UrlPath, whole_path: bool) -> Option<(usize, usize, usize)> {
         let bytes = path.as_bytes();
         match self {
             Self::Exact(exact) => (bytes == exact).then_some((2, exact.len(), exact.len())),
@@ -132,18 +132,37 @@ impl Pattern {
 }
 
 /// The route for `path`, if any; `upgrade` is whether a WebSocket is asked for.
+///
+/// An exact path goes first. Of suffixes and of prefixes the longest counts, and a suffix goes before a prefix (as an
+/// nginx `location ~` does), with one exception: a prefix of programs, or that leads elsewhere, is a place of its own
+/// (as a `ScriptAlias` is, or a `^~`), and goes before a suffix for a wider place. Otherwise `*.cgi` would take
+/// `/cgit/tree/x.cgi` from cgit.
 pub fn find<'a>(routes: &'a [Route], path: &UrlPath, upgrade: bool) -> Option<Match<'a>> {
-    let mut best: Option<((u8, usize), Match<'a>)> = None;
+    let mut best: [Option<(usize, Match<'a>)>; 3] = [None; 3];
     for route in routes.iter().filter(|route| upgrade || !route.for_upgrades) {
         // One program for a suffix gets the whole path as PATH_INFO, so only the end of the path counts.
         let whole_path = matches!(route.target, Target::Script(_));
         let Some((class, length, from)) = route.pattern.fits(path, whole_path) else { continue };
         // The first of two that fit equally well counts: the operator's stand before the built-in ones.
-        if best.as_ref().is_none_or(|(rank, _)| (class, length) > *rank) {
-            best = Some(((class, length), Match { route, from }));
+        if best[class].is_none_or(|(longest, _)| length > longest) {
+            best[class] = Some((length, Match { route, from }));
         }
     }
-    best.map(|(_, found)| found)
+    let [prefix, suffix, exact] = best.map(|best| best.map(|(_, found)| found));
+    let narrow = |prefix: &Match<'_>| suffix.is_some_and(|suffix| prefix.takes_from(&suffix));
+    exact.or_else(|| prefix.filter(narrow)).or(suffix).or(prefix)
+}
+
+impl Match<'_> {
+    /// Whether this prefix is a narrower place than that of the suffix, and has something of its own for every path
+    /// there. A suffix that closes paths, or asks for a password, is taken from by nobody.
+    fn takes_from(&self, suffix: &Match<'_>) -> bool {
+        let programs = |target: &Target| matches!(target, Target::Script(_) | Target::Scripts(_));
+        self.from > suffix.from
+            && (programs(&self.route.target) || matches!(self.route.target, Target::Redirect(..)))
+            && programs(&suffix.route.target)
+            && suffix.route.auth.is_none()
+    }
 }
 
 /// The files beside the scripts of `route`: those of a later route for the same paths.
@@ -202,6 +221,54 @@ mod tests {
             let found = find(&routes, &parsed, false).unwrap();
             let Target::Redirect(_, to) = &found.route.target else { panic!() };
             assert_eq!((std::str::from_utf8(to).unwrap(), found.from), (wanted, from), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_place_of_programs_goes_before_a_wide_suffix() {
+        let settings = std::sync::Arc::new(Settings::default());
+        let programs = || {
+            Arc::new(Scripts {
+                path: PathBuf::new(),
+                settings: settings.clone(),
+                admission: Arc::new(Admission::new(1, 1, std::time::Duration::ZERO)),
+                websocket: crate::websocket::Settings::default(),
+                speaks: None,
+                arguments: Vec::new(),
+                script_name: None,
+                folder: None,
+            })
+        };
+        let tree = Tree::new(crate::files::Options::new("/"), Arc::default(), Arc::default());
+        let files = Arc::new(Files { tree });
+        let of = |pattern, target| Route { target, ..route(pattern) };
+        let routes = [
+            of("/", Target::Files(files.clone())),
+            of("*.cgi", Target::Scripts(programs())),
+            of("/cgit/*.pl", Target::Script(programs())),
+            of("*.inc", Target::Files(files.clone())),
+            of("/cgit/", Target::Script(programs())),
+            of("/cgit/static/", Target::Files(files.clone())),
+            of("/cgi-bin/", Target::Scripts(programs())),
+            of("/docs/", Target::Files(files)),
+            of("/docs/y.cgi", Target::Script(programs())),
+            route("/old/"),
+        ];
+        for (path, wanted) in [
+            ("/x.cgi", "*.cgi"),
+            ("/docs/x.cgi", "*.cgi"),
+            ("/docs/y.cgi", "/docs/y.cgi"),
+            ("/cgit/tree/x.cgi", "/cgit/"),
+            ("/cgit/tree/x.pl", "/cgit/*.pl"),
+            ("/cgit/tree/x.inc", "*.inc"),
+            ("/cgit/static/x.cgi", "*.cgi"),
+            ("/cgi-bin/x.cgi/more", "/cgi-bin/"),
+            ("/cgi-bin/x.pl", "/cgi-bin/"),
+            ("/old/x.cgi", "/old/"),
+        ] {
+            let parsed = UrlPath::parse(path.as_bytes(), Escapes::Strict).unwrap();
+            let found = find(&routes, &parsed, false).unwrap();
+            assert_eq!(found.route.pattern, Pattern::parse(wanted).unwrap(), "{path}");
         }
     }
 

@@ -1,16 +1,18 @@
 //! One line per request, written by one thread behind a bounded buffer: a slow disk delays nobody.
 
+mod held;
 mod record;
 mod stamps;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use held::Held;
 pub use record::{Format, Record};
 use stamps::Stamps;
 
@@ -33,11 +35,14 @@ struct Shared {
     wake: Condvar,
     /// Lines that could not be kept or written.
     lost: AtomicU64,
+    /// Whether the lines go to a terminal.
+    terminal: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
+    held: Held,
     stamps: Stamps,
     colour: bool,
     path: Option<PathBuf>,
@@ -61,6 +66,7 @@ impl LogFile {
             }),
             wake: Condvar::new(),
             lost: AtomicU64::new(0),
+            terminal: AtomicBool::new(is_terminal(path)),
         });
         let theirs = shared.clone();
         let writer = std::thread::Builder::new().name("log".into()).spawn(move || theirs.write(&mut sink))?;
@@ -75,6 +81,21 @@ impl LogFile {
     /// Adds a request. The line is formatted where it waits, so that nothing is allocated for it.
     pub fn record(&self, record: &Record<'_>, format: Format) {
         self.add(|state| record.write(format, state.colour, state.stamps.now(), &mut state.waiting));
+    }
+
+    /// Where lines go to a terminal: what is said of the request `id` stands beneath its line, which is written before
+    /// the answer is dropped.
+    pub fn beneath(self: &Arc<Self>, id: impl FnOnce() -> String) -> Option<Beneath> {
+        self.shared.terminal.load(Ordering::Relaxed).then(|| {
+            let id = id();
+            self.shared.lock().held.expect(id.clone(), Instant::now());
+            Beneath { log: self.clone(), id }
+        })
+    }
+
+    /// Adds a line about the request `id`, beneath its own line if that is to come soon.
+    pub fn say(&self, id: &str, line: &[u8]) {
+        self.add(|state| state.held.say(id, line, Instant::now(), &mut state.waiting));
     }
 
     fn add(&self, write: impl FnOnce(&mut State)) {
@@ -104,6 +125,7 @@ impl LogFile {
         let mut state = self.shared.lock();
         if state.path != path {
             state.colour = path.is_none() && is_for_people();
+            self.shared.terminal.store(is_terminal(path.as_deref()), Ordering::Relaxed);
             state.path = path;
             state.reopen = true;
             drop(state);
@@ -113,8 +135,7 @@ impl LogFile {
 
     /// Whether the lines go to a terminal, in front of which somebody may sit; and whether he likes colours.
     pub fn is_for_people(&self) -> (bool, bool) {
-        let state = self.shared.lock();
-        (state.path.is_none() && rustix::termios::isatty(rustix::stdio::stderr()), state.colour)
+        (self.shared.terminal.load(Ordering::Relaxed), self.shared.lock().colour)
     }
 
     /// How many lines were lost.
@@ -150,8 +171,17 @@ impl Shared {
         loop {
             let mut state = self.lock();
             state.writing = false;
-            while state.waiting.is_empty() && !state.reopen && !state.closing {
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            loop {
+                let State { held, waiting, closing, .. } = &mut *state;
+                let due = held.due();
+                held.overdue((!*closing).then(Instant::now), waiting);
+                if !state.waiting.is_empty() || state.reopen || state.closing {
+                    break;
+                }
+                state = match due.map(|due| due.saturating_duration_since(Instant::now())) {
+                    Some(left) => self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+                    None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                };
             }
             state.writing = true;
             // One write for the lines of a moment: waking this thread for each would cost a core a third of its time.
@@ -178,6 +208,24 @@ impl Shared {
             }
         }
     }
+}
+
+/// Holds back what is said of a request until this is dropped.
+#[derive(Debug)]
+pub struct Beneath {
+    log: Arc<LogFile>,
+    id: String,
+}
+
+impl Drop for Beneath {
+    fn drop(&mut self) {
+        self.log.add(|state| state.held.release(&self.id, &mut state.waiting));
+    }
+}
+
+/// Whether what is logged there is read at a terminal.
+fn is_terminal(path: Option<&Path>) -> bool {
+    path.is_none() && rustix::termios::isatty(rustix::stdio::stderr())
 }
 
 /// Whether standard error is a terminal whose user has not said no to colours (https://no-color.org).

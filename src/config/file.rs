@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) status: Option<String>,
     pub(super) default_routes: Option<bool>,
     pub(super) document_root: Option<PathBuf>,
+    pub(super) error_pages: Option<Vec<(String, String)>>,
     pub(super) files: FileKeys,
     pub(super) scripts: ScriptKeys,
     pub(super) tls: TlsKeys,
@@ -182,6 +183,7 @@ fn whole(top: &mut Section<'_, '_>) -> File {
         explain: top.word("explain", &[("off", false), ("loopback", true)]),
         default_routes: top.boolean("default-routes"),
         document_root: top.path("document-root"),
+        error_pages: top.pairs("error-pages"),
         files: file_keys(top),
         scripts: top.table("scripts", script_keys).unwrap_or_default(),
         tls: top

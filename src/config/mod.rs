@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::access_log::Format;
 use crate::files::{Cache, Types};
 use crate::limits::Admission;
-use crate::path::Escapes;
+use crate::path::{Escapes, UrlPath};
 use crate::route::{Route, Target};
 use crate::spawner::Identity;
 
@@ -104,6 +104,8 @@ pub struct Config {
     pub types: Arc<Types>,
     /// The routing table.
     pub routes: Vec<Route>,
+    /// The site's own pages for failures: status, and path of a file at `/`.
+    pub error_pages: Vec<(StatusCode, UrlPath)>,
     /// Over all routes.
     pub admission: Arc<Admission>,
     /// Open WebSockets, over all routes.

@@ -117,6 +117,13 @@ fn top(sheet: &mut Sheet<'_>, flags: &Flags, config: &Config) {
     let said = |given: bool, flag: &'static str| given.then_some(flag);
     sheet.flagged("", "directory", &path(&config.directory), said(flags.directory.is_some(), "--directory"));
     sheet.key("", "document-root", &path(&config.document_root));
+    if !config.error_pages.is_empty() {
+        let pages = config.error_pages.iter().map(|(status, page)| {
+            format!("{} = {}", quote(status.as_str()), quote(&String::from_utf8_lossy(page.as_bytes())))
+        });
+        let pages: Vec<String> = pages.collect();
+        sheet.key("", "error-pages", &format!("{{ {} }}", pages.join(", ")));
+    }
     let names: Vec<String> = config
         .listen
         .iter()

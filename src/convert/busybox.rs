@@ -1,6 +1,7 @@
 //! busybox httpd.conf: a letter, a colon, a value.
 
 use super::draft::{Draft, HERE, Route, User, list, quote};
+use super::pages::Page;
 
 pub(super) fn read(text: &str) -> Draft {
     let mut draft = Draft::default();
@@ -24,8 +25,13 @@ pub(super) fn read(text: &str) -> Draft {
             "A" | "a" if value == "*" => {}
             "A" | "a" | "D" | "d" => by_address(&mut draft, line),
             "P" => draft.leave(line, "no proxy is built in: put one in front"),
-            "E404" => draft.leave(line, "DOCUMENT ROOT/404.html is the page for what is not there"),
-            _ if key.starts_with('E') => draft.leave(line, "only 404 has a page of its own: DOCUMENT ROOT/404.html"),
+            // The name of a file, read from the home folder.
+            _ if key.starts_with('E') => {
+                let below = value.strip_prefix(&*home).filter(|rest| rest.starts_with('/'));
+                let path = below.map(str::to_owned).or_else(|| (!value.starts_with('/')).then(|| format!("/{value}")));
+                let (status, path) = (key[1..].to_owned(), path.unwrap_or_default());
+                draft.pages.push(Page { status, path, line: line.to_owned() });
+            }
             _ if key.starts_with("*.") => {
                 let mut route = Route::new(key, "scripts", home.clone());
                 route.set("interpreter", format!("{{ {} = {} }}", quote(&key[1..]), quote(value)));

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::pages::Page;
+
 /// What has been understood so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
@@ -15,6 +17,8 @@ pub(super) struct Draft {
     pub(super) root: Option<String>,
     /// The routes, in the order written.
     pub(super) routes: Vec<Route>,
+    /// Pages for failures, before it is known which of them can be.
+    pub(super) pages: Vec<Page>,
     /// Keys of `[tls]`.
     pub(super) tls: Vec<(String, String)>,
     /// Users and passwords that stood in the file itself: their place is a file of their own.

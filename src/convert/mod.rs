@@ -6,6 +6,7 @@ mod busybox;
 mod commands;
 mod draft;
 mod lighttpd;
+mod pages;
 mod passwords;
 mod spots;
 #[cfg(test)]
@@ -107,6 +108,7 @@ fn convert(from: From, text: &str, htpasswd: Option<&Path>) -> Result<(String, V
         From::Command => return Ok((commands::read(text)?, Vec::new())),
     };
     passwords::protect(&mut draft, htpasswd);
+    pages::name(&mut draft);
     Ok((draft.text(), draft.users))
 }
 

@@ -100,6 +100,7 @@ fn what_people_write_for_apache() {
          AddHandler zzz .zzz\nAction zzz /cgi-bin/zzz.py\nSetEnv DB \"a b\"\nPassEnv TZ \\\n LANG\n\
          <Location /cgi-bin/>\nAuthType Basic\nAuthName \"Staff only\"\nAuthUserFile {}\nRequire user alice bob\n\
          SetEnv WHO staff\n</Location>\nRedirect permanent /old /new\nErrorDocument 404 /sorry.html\n\
+         ErrorDocument 500 /cgi-bin/told.py\nErrorDocument 403 \"Go away\"\n\
          <FilesMatch \"\\.inc$\">\nRequire all denied\n</FilesMatch>\nRewriteRule ^/x /y\n</VirtualHost>\n",
         users.display()
     );
@@ -114,12 +115,13 @@ fn what_people_write_for_apache() {
         assert_eq!(target(&config, path), wanted, "{path}:\n{toml}");
     }
     assert_eq!(config.server_name.as_deref(), Some("www.example.org"));
+    assert!(toml.contains("error-pages = { \"404\" = \"/sorry.html\" }"), "{toml}");
     let guarded = config.routes.iter().filter(|route| route.auth.is_some()).count();
     // The folder, and the suffixes that go before it.
     assert_eq!(guarded, 4, "{toml}");
     assert_eq!(target(&config, "/cgi-bin/*.pl"), "scripts /srv/cgi-bin", "{toml}");
     assert_eq!(target(&config, "*.inc"), "files /dev/null", "{toml}");
-    for left in ["RewriteRule ^/x /y", "ErrorDocument 404", "<VirtualHost *:80>"] {
+    for left in ["RewriteRule ^/x /y", "ErrorDocument 500", "ErrorDocument 403", "<VirtualHost *:80>"] {
         assert!(toml.contains(&format!("#   {left}")), "{left}:\n{toml}");
     }
     for kept in

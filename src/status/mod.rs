@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, LOCATION, ORIGIN};
 use http::{HeaderValue, Method, Response, StatusCode};
+use ring::rand::{SecureRandom, SystemRandom};
 use subtle::ConstantTimeEq;
 
-use crate::app::{App, IdBlock};
+use crate::app::App;
 use crate::body::Body;
 use crate::connection::{Arrival, query_of};
 use crate::failure::{Failure, Kind};
@@ -111,7 +112,7 @@ pub fn answer(app: &Arc<App>, arrival: &Arrival, target: &[u8], page: Page) -> R
     match page {
         Page::Live => {
             reads(method)?;
-            let nonce = IdBlock::default().next(app).to_string();
+            let nonce = nonce()?;
             let policy = format!(
                 "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'; \
                  form-action 'self'; frame-ancestors 'none'"
@@ -138,6 +139,14 @@ pub fn answer(app: &Arc<App>, arrival: &Arrival, target: &[u8], page: Page) -> R
         Page::End => end(app, arrival, query, token.as_deref()),
         Page::Health => Ok(health(app)),
     }
+}
+
+/// What the page's own script is known by. Nobody can guess it, and so nobody can smuggle in another.
+fn nonce() -> Result<String, Failure> {
+    let mut octets = [0; 16];
+    let none = |_| Failure::new(Kind::Internal, "the system has no random numbers");
+    SystemRandom::new().fill(&mut octets).map_err(none)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(octets)))
 }
 
 fn reads(method: &Method) -> Result<(), Failure> {

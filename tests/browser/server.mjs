@@ -14,7 +14,7 @@ export class Server {
   constructor(binary, root, scratch) {
     Object.assign(this, { binary, root, log: "", origin: "", config: join(scratch, "cgiserve.toml") });
     const state = JSON.stringify(join(scratch, "state"));
-    writeFileSync(this.config, `state-directory = ${state}\nexplain = "loopback"\nstatus = true\n${readFileSync(join(root, "cgiserve.toml"), "utf8")}`);
+    writeFileSync(this.config, `state-directory = ${state}\n${readFileSync(join(root, "cgiserve.toml"), "utf8")}`);
   }
 
   async start() {

@@ -3,10 +3,22 @@
 import assert from "node:assert/strict";
 
 export const why = [
+  ["why, status: both are linked from the front page, and show what just happened", linked],
   ["why: the page names the cause, the fix and the nearest script", explained],
   ["status: the live view fills itself without a reload", live],
   ["status: without JavaScript it is a plain page", plain],
 ];
+
+async function linked(page) {
+  page.expect("502");
+  await page.goto("/");
+  await page.navigates(() => page.click("a[href='/cgi-bin/fails.sh']"));
+  assert.match(await page.text(".cause"), /"Hello, world!".*header-line-without-colon/s);
+  assert.match(await page.text("body"), /about to greet/);
+  await page.goto("/");
+  await page.navigates(() => page.click("a[href='/status']"));
+  await page.wait("[...document.querySelectorAll('tr')].some((row) => /fails\\.sh.*about to greet/.test(row.textContent))", "its last words");
+}
 
 async function explained(page) {
   page.expect("404");

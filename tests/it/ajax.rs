@@ -88,6 +88,15 @@ fn head_options_and_wrong_methods() {
 }
 
 #[test]
+fn the_server_as_a_whole_says_what_it_takes() {
+    let server = server();
+    let mut client = server.connect();
+    client.send("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = client.response().expect(204);
+    assert_eq!(answer.field("allow").as_deref(), Some("GET, HEAD, POST, OPTIONS"));
+}
+
+#[test]
 fn the_index_lists_every_endpoint() {
     let server = server();
     let index = json(&server.get("/ajax/").expect(200));

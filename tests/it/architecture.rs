@@ -129,6 +129,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "route",
             "scripts",
             "spawner",
+            "status",
             "stream",
             "sys",
         ],

@@ -65,6 +65,8 @@ fn values_that_make_no_sense_are_refused() {
         ("[[route]]\npath = \"/x*y/\"\nscripts = \"a\"", "route.path"),
         ("[[route]]\npath = \"/x/\"\nscripts = \"a\"\nauth = { realm = \"x\" }", "auth"),
         ("headers = { \"X Y\" = \"z\" }", "X Y"),
+        ("error-pages = { \"200\" = \"x.html\" }", "error-pages"),
+        ("error-pages = { \"404\" = \"../x.html\" }", "error-pages"),
         ("route = 1", "route"),
         ("[log]\naccess = \"loud\"", "access"),
     ] {
@@ -74,6 +76,36 @@ fn values_that_make_no_sense_are_refused() {
     if !rustix::process::geteuid().is_root() {
         assert!(complaints("[scripts]\nuser = \"nobody\"").contains("only a server started as root"));
     }
+}
+
+#[test]
+fn failures_may_have_pages_of_the_sites_own() {
+    let pages = "error-pages = { \"404\" = \"sorry.html\", \"405\" = \"/deep/no.txt\", \"502\" = \"gone.html\", \"504\" = \"deep\" }";
+    let tree = Tree::new()
+        .file("htdocs/sorry.html", "<p>Sorry.</p>")
+        .file("htdocs/deep/no.txt", "No.")
+        .script("fails", "#!/bin/sh\nexit 3\n")
+        .script("late", "#!/bin/sh\nexec sleep 60\n")
+        .config(&format!("{pages}\n[scripts]\nfirst-byte-timeout = \"50ms\""));
+    let server = serve(tree);
+    let close = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    for (path, fields) in [("/none", ""), ("/cgi-bin/none", ""), ("/none", "If-None-Match: *\r\nRange: bytes=0-1\r\n")]
+    {
+        let answer = server.ask(format!("GET {path} {close}{fields}\r\n")).expect(404);
+        assert_eq!(answer.text(), "<p>Sorry.</p>", "{path}");
+        assert_eq!(answer.field("content-type").as_deref(), Some("text/html; charset=utf-8"));
+        assert_eq!((answer.field("etag"), answer.field("last-modified")), (None, None), "{path}");
+    }
+    let answer = server.ask(format!("PUT /sorry.html {close}Content-Length: 0\r\n\r\n")).expect(405);
+    assert_eq!(answer.text(), "No.");
+    assert!(answer.field("allow").is_some() && answer.field("content-type").unwrap().starts_with("text/plain"));
+    // Programs are told in their own language, and where there is no such page the server's own stands in.
+    let answer = server.ask(format!("GET /none {close}Accept: application/json\r\n\r\n")).expect(404);
+    assert!(answer.text().contains("\"slug\":\"not-found\""));
+    server.get("/cgi-bin/fails").expect_failure(502, "empty-answer");
+    server.get("/cgi-bin/late").expect_failure(504, "script-timeout");
+    server.tree.put("htdocs/gone.html", "Back.");
+    assert_eq!(server.get("/cgi-bin/fails").expect(502).text(), "Back.");
 }
 
 #[test]

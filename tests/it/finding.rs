@@ -279,7 +279,10 @@ fn cannot_start(tree: Tree, hint: &str) {
 
 #[test]
 fn a_missing_interpreter_is_500_and_named() {
-    cannot_start(Tree::new().script("x", "#!/no/such/interpreter\n"), "#! line names a program");
+    cannot_start(
+        Tree::new().script("x", "#!/no/such/interpreter\n"),
+        "asks for /no/such/interpreter, which is not here",
+    );
 }
 
 #[test]
@@ -289,8 +292,8 @@ fn a_shebang_that_ends_in_cr_is_500_and_named() {
 
 #[test]
 fn a_text_without_shebang_is_500_and_named() {
-    cannot_start(Tree::new().script("x", "echo hello\n"), "no #! line");
-    cannot_start(Tree::new().script("x", ""), "no #! line");
+    cannot_start(Tree::new().script("x", "echo hello\n"), "does not begin with #!");
+    cannot_start(Tree::new().script("x", ""), "does not begin with #!");
 }
 
 #[test]
@@ -300,14 +303,14 @@ fn a_program_of_another_machine_is_500() {
     elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     elf[16..20].copy_from_slice(&[2, 0, 0xee, 0xee]);
     let tree = Tree::new().file("cgi-bin/x", elf).mode("cgi-bin/x", 0o755);
-    cannot_start(tree, "no program of this machine");
+    cannot_start(tree, "is a program for");
 }
 
 #[test]
 fn the_wrong_x_bit_is_500_and_named() {
     // Executable, but not for the user that it would run as.
     let mode = if rustix::process::geteuid().is_root() { 0o744 } else { 0o655 };
-    cannot_start(Tree::new().script("x", HELLO).mode("cgi-bin/x", mode), "its user may not run it");
+    cannot_start(Tree::new().script("x", HELLO).mode("cgi-bin/x", mode), "may not be run by");
 }
 
 #[test]

@@ -49,6 +49,61 @@ status = 308
     assert_eq!(server.get("/").expect(200).text(), "index");
 }
 
+/// Where nothing answers `/`, no files route is there to send to the folder whose slash was forgotten.
+#[test]
+fn a_forgotten_slash_is_added_without_a_route_for_the_root() {
+    let config = "default-routes = false\n[[route]]\npath = \"/tools/\"\nscripts = \"cgi-bin\"\n\
+                  [[route]]\npath = \"/a b/\"\nfiles = \"htdocs\"";
+    let server = serve(Tree::new().script("hello", HELLO).file("htdocs/index.html", "index").config(config));
+    for (target, location) in [
+        ("/tools", "/tools/"),
+        ("//tools?a=%20/b?c", "/tools/?a=%20/b?c"),
+        ("/a%20b", "/a%20b/"),
+        ("/x/../tools?", "/tools/?"),
+    ] {
+        let response = server.get(target).expect(301);
+        assert_eq!(response.field("location").as_deref(), Some(location), "{target}");
+        assert_eq!(response.field("content-length").as_deref(), Some("0"));
+    }
+    for target in ["/", "/tool", "/none"] {
+        server.get(target).expect(404);
+    }
+}
+
+/// A suffix is for the files of a site; whoever gave a place of its own to a program wants everything there.
+#[test]
+fn a_program_with_a_place_of_its_own_goes_before_a_suffix_for_everywhere() {
+    let config = "[[route]]\npath = \"*.cgi\"\nscript = \"programs/action\"\n\
+                  [[route]]\npath = \"/cgit/\"\nscript = \"programs/cgit\"\n\
+                  [[route]]\npath = \"/docs/\"\nfiles = \"manual\"";
+    let tree = Tree::new()
+        .script_at("programs/action", ENVIRONMENT)
+        .script_at("programs/cgit", HELLO)
+        .script("own.cgi", HELLO)
+        .file("manual/x.cgi", "text");
+    let server = serve(tree.config(config));
+    for target in ["/cgit/tree/x.cgi", "/cgi-bin/own.cgi"] {
+        assert_eq!(server.get(target).expect(200).text(), "hello\n", "{target}");
+    }
+    for target in ["/x.cgi", "/docs/x.cgi"] {
+        server.vars_of(target).expect(&[("SCRIPT_NAME", Some("")), ("PATH_INFO", Some(target))]);
+    }
+}
+
+/// What closes a suffix for everybody, or for some, closes it below every prefix.
+#[test]
+fn a_suffix_that_protects_goes_before_every_prefix() {
+    let config = "[[route]]\npath = \"*.inc\"\nfiles = \"/dev/null\"\n\
+                  [[route]]\npath = \"*.cgi\"\nscripts = \"cgi-bin\"\nauth = { file = \"users\" }\n\
+                  [[route]]\npath = \"/deep/down/\"\nscripts = \"cgi-bin\"";
+    let tree = Tree::new().script("x.inc", HELLO).script("x.cgi", HELLO).script("x", HELLO);
+    let server = serve(tree.file("users", "bob:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").config(config));
+    server.get("/deep/down/x").expect(200);
+    for (target, status) in [("/deep/down/x.inc", 404), ("/deep/down/x.cgi", 401), ("/cgi-bin/x.cgi", 401)] {
+        server.get(target).expect(status);
+    }
+}
+
 #[test]
 fn one_route_may_have_several_paths() {
     let config = "[[route]]\npath = [\"/a/\", \"/b\", \"*.c\"]\nscript = \"cgi-bin/hello\"";

@@ -107,24 +107,17 @@ fn help_and_version_end_with_0() {
     }
 }
 
-/// Whatever runs at a terminal ends with Ctrl-C.
-struct AtTerminal(std::process::Child);
-
-impl Drop for AtTerminal {
-    fn drop(&mut self) {
-        use std::io::Write;
-        let _ = self.0.stdin.take().map(|mut keys| keys.write_all(b"\x03"));
-        let _ = self.0.wait();
-    }
+/// The server at a terminal, which `script` makes. Whatever runs there ends with Ctrl-C.
+struct Terminal {
+    child: std::process::Child,
+    screen: std::process::ChildStdout,
+    seen: String,
+    port: u16,
 }
 
-/// `script` gives a program a terminal; without it there is nothing to see.
-#[test]
-fn a_terminal_is_told_what_is_served() {
-    use std::io::Read;
-    let fails = "#!/bin/sh\necho why it failed >&2\nexit 3\n";
-    for no_color in ["", "1"] {
-        let tree = Tree::python().script("fails", fails).file("cgi-bin/shut.py", "#!/usr/bin/python3\n");
+impl Terminal {
+    /// `None` where there is no `script`: then there is nothing to see.
+    fn serve(tree: &Tree, no_color: &str) -> Option<Self> {
         tree.settle();
         let mut command = Command::new("script");
         command.args(["-qefc", &format!("{} 0", env!("CARGO_BIN_EXE_cgiserve")), "/dev/null"]);
@@ -135,34 +128,76 @@ fn a_terminal_is_told_what_is_served() {
             let _alone = fork_lock();
             command.spawn()
         };
-        let Ok(child) = spawned else { return };
-        let mut server = AtTerminal(child);
-        let mut terminal = server.0.stdout.take().expect("a pipe");
-        let mut seen = String::new();
-        let mut read_until = |wanted: &str| {
-            let mut piece = [0; 4096];
-            while !seen.contains(wanted) {
-                let n = terminal.read(&mut piece).unwrap_or(0);
-                assert!(n > 0, "{wanted:?} was never shown: {seen}");
-                seen.push_str(&String::from_utf8_lossy(&piece[..n]));
-            }
-            seen.clone()
-        };
-        let banner = read_until("configuration");
+        let mut child = spawned.ok()?;
+        let screen = child.stdout.take().expect("a pipe");
+        let mut terminal = Self { child, screen, seen: String::new(), port: 0 };
+        let banner = terminal.read_until("configuration");
+        let port = banner.split(" port ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        terminal.port = port.expect("a port");
+        Some(terminal)
+    }
+
+    /// Everything shown, once `wanted` is among it.
+    fn read_until(&mut self, wanted: &str) -> String {
+        use std::io::Read;
+        let mut piece = [0; 4096];
+        while !self.seen.contains(wanted) {
+            let n = self.screen.read(&mut piece).unwrap_or(0);
+            assert!(n > 0, "{wanted:?} was never shown: {}", self.seen);
+            self.seen.push_str(&String::from_utf8_lossy(&piece[..n]));
+        }
+        self.seen.clone()
+    }
+
+    fn ask(&self, path: &str) -> std::net::TcpStream {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+        stream
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        use std::io::Write;
+        let _ = self.child.stdin.take().map(|mut keys| keys.write_all(b"\x03"));
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_terminal_is_told_what_is_served() {
+    let fails = "#!/bin/sh\necho why it failed >&2\nexit 3\n";
+    for no_color in ["", "1"] {
+        let tree = Tree::python().script("fails", fails).file("cgi-bin/shut.py", "#!/usr/bin/python3\n");
+        let Some(mut terminal) = Terminal::serve(&tree, no_color) else { return };
+        let banner = terminal.seen.clone();
         for words in ["/cgi-bin/", "scripts", "2 scripts, 1 needs attention: cgiserve check", "interpreters: ", "sh"] {
             assert!(banner.contains(words), "{words}: {banner}");
         }
-        let port = banner.split(" port ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a port");
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        std::io::Write::write_all(&mut stream, b"GET /cgi-bin/fails HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let told = read_until("\"GET /cgi-bin/fails HTTP/1.0\" ") + &read_until(" -");
-        assert!(told.contains("why it failed") && told.contains("exit-before-header"), "{told}");
-        let own = told.lines().find(|line| line.starts_with("    ") && line.trim_end().ends_with(" why it failed"));
+        std::io::Read::read_to_string(&mut terminal.ask("/cgi-bin/fails"), &mut answer).unwrap();
+        let told = terminal.read_until("exit-before-header");
+        // The line of the request, and beneath it what is told of it.
+        let line = told.find("\"GET /cgi-bin/fails HTTP/1.0\" ").unwrap_or_else(|| panic!("no request: {told}"));
+        let beneath = &told[line..];
+        let own = beneath.lines().find(|line| line.starts_with("    ") && line.trim_end().ends_with(" why it failed"));
         assert!(own.is_some_and(|line| line.contains("/cgi-bin/fails")), "{told}");
         assert_eq!(told.contains("\x1b[31m502"), no_color.is_empty(), "{told:?}");
     }
+}
+
+#[test]
+fn a_script_that_works_long_is_heard_meanwhile() {
+    let works = "#!/bin/sh\necho half way >&2\nread line < @NOTES@/gate\necho there >&2\nprintf 'Status: 204\\n\\n'\n";
+    let tree = Tree::python().script("works", works);
+    let mut gate = tree.gate("gate");
+    let Some(mut terminal) = Terminal::serve(&tree, "1") else { return };
+    let _asked = terminal.ask("/cgi-bin/works");
+    let told = terminal.read_until("half way");
+    assert!(!told.contains("GET /cgi-bin/works"), "{told}");
+    gate.open();
+    terminal.read_until("GET /cgi-bin/works HTTP/1.0\" 204");
+    terminal.read_until("there");
 }
 
 #[test]

@@ -84,6 +84,69 @@ fn websockets_have_rows_that_end_them() {
     assert!(history.contains("<td class=\"n\">0</td>"), "it did not fail: {history}");
 }
 
+/// A hub has one process for all its visitors: a row of its own, and a history.
+#[test]
+fn the_process_of_a_hub_has_a_row() {
+    let room = "#!/bin/sh\nwhile read -r line; do :; done\n";
+    let server = serve(Tree::new().config("status = true").script("hub-room", room));
+    let mut visitors: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut visitors {
+        client.send(
+            "GET /cgi-bin/hub-room HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        client.wait_for("101 ");
+    }
+    let rows = || {
+        let page = server.get("/status").expect(200).text();
+        let rows = page.split("<tr>").filter(|row| row.contains("/cgi-bin/hub-room<") && row.contains("talking"));
+        let has_pid = |row: &str| {
+            row.split("<td class=\"n\">").nth(1).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let (processes, others): (Vec<_>, Vec<_>) = rows.map(str::to_owned).partition(|row| has_pid(row));
+        (processes, others.len())
+    };
+    until("a row for the process and one for each visitor", || {
+        let (processes, visitors) = rows();
+        (processes.len(), visitors) == (1, 2)
+    });
+    let (processes, _) = rows();
+    assert!(processes[0].contains("<td>everybody</td>"), "{processes:?}");
+    let action = processes[0].split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form");
+    let end = format!(
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        action.replace("&amp;", "&")
+    );
+    server.ask(end).expect(303);
+    for mut client in visitors {
+        let last = client.rest();
+        assert!(last.windows(4).any(|w| w[0] == 0x88 && w[2..] == [0x03, 0xf3]), "1011, and the end: {last:?}");
+    }
+    until("the rows are gone", || server.get("/status").text().contains("Nothing at the moment"));
+    let page = server.get("/status").text();
+    let history = page.split("<tr>").find(|row| row.contains("/cgi-bin/hub-room")).expect("it is remembered");
+    assert!(history.contains("<td class=\"n\">1</td><td class=\"n\">0</td>"), "once, and well: {history}");
+}
+
+/// What lets a script run on the page must not be guessed from one page for the next.
+#[test]
+fn the_nonce_of_the_page_is_random() {
+    let server = serve(Tree::new().config("status = true"));
+    let nonce = || {
+        let answer = server.get("/status").expect(200);
+        let policy = answer.field("content-security-policy").expect("a policy");
+        let nonce =
+            policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce").to_owned();
+        assert!(answer.text().contains(&format!("nonce=\"{nonce}\"")));
+        assert!(nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit()), "{nonce}");
+        nonce
+    };
+    let (first, second) = (nonce(), nonce());
+    let same = first.bytes().zip(second.bytes()).filter(|(a, b)| a == b).count();
+    // Two of each 32 are the same by chance; 16 once in ten million million.
+    assert!(same < 16, "{first} {second}");
+}
+
 #[test]
 fn events_carry_the_tables() {
     let server = serve(Tree::new().config("status = true"));

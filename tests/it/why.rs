@@ -67,7 +67,7 @@ fn rows() -> Vec<Row> {
         row("exit-before-header", "exits", b"#!/bin/sh\necho last words >&2\nexit 3\n", "status 3", Running),
         row("killed-by-signal", "crashes", b"#!/bin/sh\nkill -SEGV $$\n", "SIGSEGV", Running),
         row("killed-by-limit", "slow/sleeps", b"#!/bin/sh\nexec sleep 30\n", "first-byte-timeout", Running),
-        row("killed-by-limit", "slow/writes", b"#!/bin/sh\ntrap - XFSZ\nexec head -c 200000 /dev/zero >$X_STATE_DIRECTORY/big\n", "file-size", Running),
+        row("killed-by-limit", "big/writes", b"#!/bin/sh\ntrap - XFSZ\nexec head -c 200000 /dev/zero >$X_STATE_DIRECTORY/big\n", "file-size", Running),
         row("no-blank-line", "no-end", b"#!/bin/sh\necho Content-Type: text/plain\n", "Content-Type: text/plain", Running),
         row("no-blank-line", "no-gap", b"#!/bin/sh\nprintf 'Content-Type: text/html\\n<html>\\n'\n", "&lt;html>", Running),
         row("header-line-without-colon", "chatty", b"#!/bin/sh\nprintf 'Hello \\033[1mworld\\n'\n", "u{1b}[1mworld", Running),
@@ -144,9 +144,12 @@ impl Tree {
         let state = self.0.join("state");
         let text = format!(
             "{head}\nstate-directory = {state:?}\n[log]\nfile = \"log\"\n[[route]]\npath = \"/cgi-bin/slow/\"\n\
-             scripts = \"cgi-bin/slow\"\nfirst-byte-timeout = \"300ms\"\nfile-size = 4096\n"
+             scripts = \"cgi-bin/slow\"\nfirst-byte-timeout = \"300ms\"\n\
+             [[route]]\npath = \"/cgi-bin/big/\"\nscripts = \"cgi-bin/big\"\nfile-size = 4096\n"
         );
-        fs::create_dir_all(self.0.join("cgi-bin/slow")).unwrap();
+        for folder in ["slow", "big"] {
+            fs::create_dir_all(self.0.join("cgi-bin").join(folder)).unwrap();
+        }
         fs::write(self.0.join("cgiserve.toml"), text).unwrap();
     }
 
@@ -371,6 +374,31 @@ fn strangers_learn_status_slug_and_id_only() {
         assert!(text(&why.stdout).contains("exited with status 3"), "{why:?}");
         assert_eq!(tree.command(&["why", "no-such-id"]).status.code(), Some(1));
         fs::remove_file(tree.0.join("log")).unwrap();
+    }
+}
+
+#[test]
+fn the_log_says_a_cause_once() {
+    let tree = Tree::new("once");
+    tree.put("cgi-bin/exits", b"#!/bin/sh\nexit 3\n", 0o755);
+    tree.put("cgi-bin/module.py", b"#!/usr/bin/python3\nimport no_such_module_at_all\n", 0o755);
+    tree.put("cgi-bin/shut", OK, 0o644);
+    tree.config("");
+    let server = Server::start(&tree, &[]);
+    let log = tree.0.join("log");
+    for (name, slug, cause, once) in [
+        ("exits", "empty-answer", "exit-before-header", "exited with status 3"),
+        ("module.py", "empty-answer", "module-missing", "exited with status 1"),
+        ("module.py", "empty-answer", "module-missing", "no_such_module_at_all\""),
+        ("shut", "not-executable", "not-executable", "chmod +x"),
+    ] {
+        let answer = server.get(&format!("/cgi-bin/{name}?{}", once.len()), "");
+        let id = answer.split(&format!("{slug} · ")).nth(1).and_then(|rest| rest.split('<').next()).unwrap();
+        let line = server.wait_for_line(&log, &[&format!("id=\"{id}\""), "ERROR"]);
+        assert_eq!(line.matches(once).count(), 1, "{once:?}: {line}");
+        for field in [format!("slug=\"{slug}\""), format!("cause=\"{cause}\""), "client=\"127.0.0.1\"".into()] {
+            assert!(line.contains(&field), "{field}: {line}");
+        }
     }
 }
 

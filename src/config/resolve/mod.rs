@@ -204,6 +204,7 @@ impl Resolver<'_> {
             explain: self.written.explain.unwrap_or(found.is_none()) && !python,
             escapes: if python { Escapes::Python } else { Escapes::Strict },
             routes,
+            error_pages: self.error_pages(&place),
             cache: self.cache.clone(),
             types: self.types.clone(),
             admission: Arc::new(Admission::new(saturate(running), saturate(queue), QUEUE_TIMEOUT)),

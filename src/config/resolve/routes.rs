@@ -10,6 +10,7 @@ use crate::auth::Auth;
 use crate::builtin;
 use crate::config::file::{FileKeys, RouteKeys, ScriptKeys};
 use crate::files::{Listing, Options, Tree};
+use crate::path::{Escapes, UrlPath};
 use crate::route::{Files, Pattern, Route, Target};
 
 impl Resolver<'_> {
@@ -122,6 +123,26 @@ impl Resolver<'_> {
             for_upgrades: keys.for_upgrades.unwrap_or(false),
         };
         Some(patterns.into_iter().map(route).collect())
+    }
+
+    /// The site's own pages, which are served like any file at `/`.
+    pub(super) fn error_pages(&mut self, place: &str) -> Vec<(StatusCode, UrlPath)> {
+        let mut pages = Vec::new();
+        for (status, path) in self.written.error_pages.take().unwrap_or_default() {
+            let known = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+            let known = known.filter(|status| status.is_client_error() || status.is_server_error());
+            let page = UrlPath::parse(format!("/{}", path.trim_start_matches('/')).as_bytes(), Escapes::Strict);
+            match (known, page) {
+                (Some(status), Ok(page)) => pages.push((status, page)),
+                (None, _) => {
+                    self.complain(place, "error-pages", format!("\"{status}\" is no failure's status"), "400 to 599");
+                }
+                (_, Err(error)) => {
+                    self.complain(place, "error-pages", format!("\"{path}\" is not a path: {error}"), "");
+                }
+            }
+        }
+        pages
     }
 
     /// What is served without a word of configuration.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use self::section::{Access, Section, alternatives, suffixes};
 use super::draft::{Draft, Route, list, literal, prefix, quote};
 use super::is_program;
+use super::pages::Page;
 
 const SERVED: &str = "not needed: what has a route is served";
 const NOT_BLOCKED: &str = "NOBODY IS KEPT OUT BY ADDRESS: a firewall can, or a proxy";
@@ -157,9 +158,10 @@ impl Reader {
             "require" => self.require(line, &first.to_ascii_lowercase(), arguments),
             "redirect" | "redirectpermanent" | "redirecttemp" | "redirectmatch" => self.redirect(line, name, arguments),
             "options" => self.options(line, arguments),
-            "errordocument" => {
-                self.draft.leave(line, "pages for errors: DOCUMENT ROOT/404.html is used, others are not")
+            "errordocument" if self.open.iter().all(|section| matches!(&*section.name, "" | "virtualhost")) => {
+                self.draft.pages.push(Page { status: first, path: rest(), line: line.to_owned() });
             }
+            "errordocument" => self.draft.leave(line, "error-pages are those of the whole site"),
             "limitrequestbody" => {
                 let value = if first == "0" { "\"1024 GiB\"".to_owned() } else { quote(&first) };
                 self.draft.scripts.push(("max-body".to_owned(), value));

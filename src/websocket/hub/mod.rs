@@ -99,6 +99,10 @@ impl Hubs {
             return Err(Failure::new(Kind::Busy, "as many hubs run as there may be WebSockets (limits.websockets)"));
         }
         let Some(opening) = opening.take() else { return Ok(None) };
+        // The process has a row of its own in the live view: it is nobody's alone, and outlives whoever came first.
+        let context = &opening.call.context;
+        let id = format!("{}-hub", context.id);
+        let row = Arc::new(app.live.enter(&app.metrics, &id, &context.script, "everybody".to_owned()));
         rooms.serial += 1;
         let (events, incoming) = mpsc::channel(EVENTS);
         let door = Door { serial: rooms.serial, events };
@@ -107,7 +111,7 @@ impl Hubs {
         let held = rooms.held.clone();
         let spawner = app.spawner.clone();
         tokio::spawn(async move {
-            room::run(spawner, key, opening, incoming).await;
+            room::run(spawner, key, opening, row, incoming).await;
             drop(held);
         });
         Ok(Some(door))

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::gateway::{self, Conversation};
 use crate::limits;
 use crate::scripts;
 use crate::spawner::{Child, Spawner};
+use crate::status;
 use crate::websocket::bridge;
 use crate::websocket::clock::{Clock, Due};
 use crate::websocket::farewell::{self, End};
@@ -67,9 +69,15 @@ struct Opened {
 }
 
 /// Opens a room, keeps it, and closes it.
-pub(super) async fn run(spawner: Spawner, key: Key, opening: Opening, mut events: mpsc::Receiver<Event>) {
+pub(super) async fn run(
+    spawner: Spawner,
+    key: Key,
+    opening: Opening,
+    row: Arc<status::Seat>,
+    mut events: mpsc::Receiver<Event>,
+) {
     let talk = opening.talk.clone();
-    let opened = match start(&spawner, opening).await {
+    let opened = match start(&spawner, opening, &row).await {
         Ok(opened) => opened,
         Err(failure) => {
             drop(key);
@@ -93,7 +101,14 @@ pub(super) async fn run(spawner: Spawner, key: Key, opening: Opening, mut events
         clock: Clock::new(Duration::ZERO, None, talk.gateway.idle),
         context: context.clone(),
     };
-    let end = room.over(&child).await;
+    let ended = async {
+        context.pid.store(child.leader().await.unwrap_or_default(), Ordering::Relaxed);
+        row.ended().await;
+    };
+    let end = tokio::select! {
+        end = room.over(&child) => end,
+        () = ended => Some("the hub was ended".to_owned()),
+    };
     drop(key);
     room.events.close();
     if let Some(how) = end {
@@ -108,10 +123,13 @@ pub(super) async fn run(spawner: Spawner, key: Key, opening: Opening, mut events
     drop(permit);
 }
 
-async fn start(spawner: &Spawner, opening: Opening) -> Result<Opened, Failure> {
+async fn start(spawner: &Spawner, opening: Opening, row: &Arc<status::Seat>) -> Result<Opened, Failure> {
     let mut call = opening.call;
     let file = PathBuf::from(std::ffi::OsStr::from_bytes(call.command.0.as_bytes()));
-    call.permit = Box::new(limits::admit(&[&opening.admission]).await?);
+    // The row goes with the process.
+    call.permit = Box::new((limits::admit(&[&opening.admission]).await?, row.clone()));
+    row.runs(&call.context);
+    row.talks();
     // The room is everybody's: nothing of it may be the first visitor's own.
     call.environment.retain(|variable| {
         let name = variable.as_bytes().split(|&b| b == b'=').next().unwrap_or_default();

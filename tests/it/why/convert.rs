@@ -271,7 +271,7 @@ fn lighttpds_own() {
 #[test]
 fn busyboxes_users_need_a_file() {
     let written = "H:@/www\nI:index.html\nA:127.0.0.1\nD:*\n/cgi-bin/one.pl:joe:sesame\n/b.txt:joe:sesame\n/staff:joe:sesame\n/cgi-bin/staff:joe:sesame\n/private:root:*\n\
-        *.pl:/bin/sh\nE404:/sorry.html\n";
+        *.pl:/bin/sh\nE404:@/www/index.html\nE403:/sorry.html\n";
     let open: Wanted = &[("/", "the first page"), ("/cgi-bin/told", "ran [/cgi-bin/told]"), ("/private/i.html", "404")];
     let flags = ["--from", "busybox"];
     ask_all("busybox", written, &flags, open);
@@ -297,6 +297,8 @@ fn busyboxes_users_need_a_file() {
     );
     let tree = tree("busybox-file");
     drop(serve(&tree, written, &flags));
+    let toml = fs::read_to_string(tree.0.join("converted.toml")).unwrap();
+    assert!(toml.contains("{ \"404\" = \"/index.html\" }") && toml.contains("#   E403:/sorry.html"), "{toml}");
     let file = fs::read_to_string(tree.0.join("theirs")).unwrap();
     assert!(file.starts_with("joe:$2b$") && !file.contains("sesame") && !file.contains("root"), "{file}");
     assert_eq!(
