@@ -116,6 +116,8 @@ fn look(config: &Config, looked: &mut Vec<Looked>) -> Vec<Finding> {
     let mut seen = HashSet::new();
     for route in &config.routes {
         match &route.target {
+            // Without a configuration nobody names Python's folders; one that is not here is not missed.
+            Target::Scripts(programs) if config.file.is_none() && !programs.path.exists() => {}
             Target::Scripts(programs) | Target::Script(programs) => {
                 scripts::look(route, programs, &mut seen, looked, &mut findings);
             }

@@ -151,6 +151,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Edge<IO> {
 
     fn take_head(&mut self, head: &Head) {
         let bytes = self.held.split_to(head.end);
+        if self.held.is_empty() {
+            // A head that came in pieces was read into a large block, which an idle connection shall not keep.
+            self.held = BytesMut::new();
+        }
         let raw = if head.verbatim {
             self.staged.extend_from_slice(&bytes);
             RawTarget::default()

@@ -58,9 +58,13 @@ pub(super) fn for_output() -> io::Result<(Reader, OwnedFd)> {
     Ok((Reader { fd: Fd::Unwatched(ours), read: 0, chunk: FIRST }, theirs))
 }
 
-/// A pipe for a script's input: our end, and the script's.
-pub(super) fn for_input() -> io::Result<(Writer, OwnedFd)> {
+/// A pipe for a script's input of so many octets: our end, and the script's.
+pub(super) fn for_input(length: u64) -> io::Result<(Writer, OwnedFd)> {
     let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    if let Ok(long @ LONG..) = usize::try_from(length) {
+        // Best effort, as for output: each filling of the pipe costs two changes from one process to the other.
+        let _ = rustix::pipe::fcntl_setpipe_size(&ours, long.min(ENLARGED));
+    }
     rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK)?;
     let fd = crate::sys::watch(ours)?;
     Ok((Writer { fd }, theirs))

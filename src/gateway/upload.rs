@@ -81,11 +81,11 @@ impl Upload {
             Self::Memory(bytes) if bytes.is_empty() => Ok((None, None)),
             Self::Spooled(file, _) => Ok((Some(file.into()), None)),
             Self::Memory(bytes) => {
-                let (mut ours, theirs) = pipe::for_input()?;
+                let (mut ours, theirs) = pipe::for_input(bytes.len() as u64)?;
                 Ok((Some(theirs), Some(Feeder::run(async move { ours.write_all(bytes).await }))))
             }
-            Self::Stream(body, _) => {
-                let (ours, theirs) = pipe::for_input()?;
+            Self::Stream(body, length) => {
+                let (ours, theirs) = pipe::for_input(length)?;
                 Ok((Some(theirs), Some(Feeder::pump(body, ours))))
             }
         }
