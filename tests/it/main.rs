@@ -39,6 +39,7 @@ mod streaming;
 
 mod ajax;
 mod files;
+mod lane;
 mod routes;
 mod websocket;
 

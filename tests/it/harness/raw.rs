@@ -41,7 +41,8 @@ pub struct Head {
     pub status: u16,
     /// `OK`
     pub reason: String,
-    fields: Vec<(String, Vec<u8>)>,
+    /// Names and values, in order.
+    pub fields: Vec<(String, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for Head {
