@@ -2,24 +2,26 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, Shutdown, shutdown};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 
+use super::family;
 use super::line::{Child, Line, lock};
-use super::nursery::{self, Newborn, Nursery};
+use super::nursery::{self, Newborn, Nursery, Wanted};
+use super::orphans::{LOOK, Orphans};
 use super::serve::Kind;
 use super::wire::{Request, SandboxView, Start};
 use super::{Job, Sandbox, SpawnError, Stdio};
 use crate::sys;
 
-/// How long the nursery may take to make a spawner.
+/// How long a nursery may take to make a spawner, and its keeper to make a nursery.
 const BIRTH: Duration = Duration::from_secs(5);
 
 /// A spawner that lived shorter than the first is replaced only after the second, so that one which cannot live here
@@ -31,6 +33,9 @@ const REST: Duration = Duration::from_millis(200);
 /// from another thread's costs a wake-up.
 const LEAN: usize = 4;
 
+/// How much longer than the graces of its jobs a spawner may take to go.
+const HANGING: Duration = Duration::from_secs(5);
+
 /// Spawners tried for one job when each turns out to have died.
 const TRIES: usize = 3;
 
@@ -40,9 +45,11 @@ pub struct Spawner(Arc<Pool>);
 
 #[derive(Debug)]
 struct Pool {
-    /// To the nursery; one question at a time.
-    control: tokio::sync::Mutex<AsyncFd<OwnedFd>>,
+    /// To the nurseries; one question at a time.
+    control: tokio::sync::Mutex<Control>,
     nursery: AtomicI32,
+    /// Those that came to this process because nobody else is left.
+    orphans: Mutex<Orphans>,
     /// Whether a nursery that has died can be replaced.
     replaceable: bool,
     confined: Mutex<Vec<Arc<Line>>>,
@@ -51,8 +58,18 @@ struct Pool {
     size: usize,
     powerful: bool,
     closing: AtomicBool,
+    /// Of the jobs so far, milliseconds.
+    longest_grace: AtomicU64,
     /// The reactors where spawners are heard, each by one.
     homes: Box<[Handle]>,
+}
+
+/// Whom to ask for more.
+#[derive(Debug)]
+struct Control {
+    nursery: AsyncFd<OwnedFd>,
+    /// Until it turns out to have died.
+    keeper: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Nursery {
@@ -69,16 +86,25 @@ impl Nursery {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let pool = Arc::new(Pool {
-            control: tokio::sync::Mutex::new(sys::watch(self.control)?),
+            control: tokio::sync::Mutex::new(Control {
+                nursery: sys::watch(self.control)?,
+                keeper: Some(sys::watch(self.keeper.socket)?),
+            }),
             nursery: AtomicI32::new(self.pid),
+            orphans: Mutex::default(),
             replaceable: self.replaceable,
             confined: Mutex::default(),
             plain: Mutex::default(),
             size: self.size,
             powerful: self.powerful,
             closing: AtomicBool::new(false),
+            longest_grace: AtomicU64::new(0),
             homes: homes.into(),
         });
+        // Best effort: without it, what the keeper leaves goes to init.
+        let _ = sys::become_subreaper();
+        pool.watch_over(self.keeper.pid);
+        pool.watch_over(self.pid);
         for newborn in self.first {
             pool.connect(newborn, Kind::Confined)?;
         }
@@ -94,6 +120,10 @@ impl Spawner {
     /// See [`SpawnError`]. The descriptors are closed in any case.
     pub async fn start(&self, job: &Job, stdio: Stdio) -> Result<Child, SpawnError> {
         let kind = self.0.kind_for(job);
+        let grace = millis(job.grace);
+        if self.0.longest_grace.load(Ordering::Relaxed) < grace {
+            self.0.longest_grace.fetch_max(grace, Ordering::Relaxed);
+        }
         let fds = [stdio.stdin.as_ref(), Some(&stdio.stdout), stdio.stderr.as_ref()];
         let fds: Vec<BorrowedFd<'_>> = fds.into_iter().flatten().map(AsFd::as_fd).collect();
         let mut bytes = Vec::with_capacity(4096);
@@ -110,22 +140,33 @@ impl Spawner {
                     Err(error) => return Err(SpawnError::Send(error)),
                 }
             }
-            // That spawner has just died, and its line has not heard it yet; the job has not been taken.
+            // That spawner has just died, and its line has not heard it yet; the job has not been taken. Should it live
+            // all the same, it has to go, for nobody would know it any more.
             self.0.forget(&line, kind);
+            line.close();
         }
         Err(SpawnError::NoSpawner)
     }
 
-    /// Ends every job (TERM, each after its grace KILL) and the spawners; returns when all of them have gone. Jobs tell
-    /// their ending as always; new ones are refused.
+    /// Ends every job (TERM, each after its grace KILL) and the spawners; returns when all of them have gone, or hang in
+    /// a file system. Jobs tell their ending as always; new ones are refused.
     pub async fn shutdown(&self) {
         self.0.closing.store(true, Ordering::Release);
         let lines = self.0.all();
         lines.iter().for_each(|line| line.close());
-        for line in lines {
-            line.gone().await;
+        let gone = async {
+            for line in lines {
+                line.gone().await;
+            }
+        };
+        let longest = Duration::from_millis(self.0.longest_grace.load(Ordering::Relaxed));
+        if tokio::time::timeout(longest + HANGING, gone).await.is_err() {
+            tracing::error!(pids = ?self.pids(), "spawners do not end; they will, with what they have, when they can");
         }
-        let _ = shutdown(self.0.control.lock().await.get_ref(), Shutdown::Both);
+        let control = self.0.control.lock().await;
+        for control in [Some(&control.nursery), control.keeper.as_ref()].into_iter().flatten() {
+            let _ = shutdown(control.get_ref(), Shutdown::Both);
+        }
     }
 
     /// Whether at least one spawner is ready.
@@ -199,11 +240,11 @@ impl Pool {
         let mut control = self.control.lock().await;
         let mut replaced = false;
         while lock(self.lines(kind)).len() < self.size && !self.closing.load(Ordering::Acquire) {
-            let born = match ask_for_one(&control, kind).await {
-                Err(error) if self.replaceable && !replaced => {
-                    tracing::error!(%error, "the nursery has died; it is replaced, with the server's present rights");
+            let born = match ask_for_one(&control.nursery, Wanted::Spawner(kind)).await {
+                Err(error) if !replaced && is_over(&control.nursery) => {
+                    tracing::error!(%error, "the nursery has died; it is replaced");
                     replaced = true;
-                    self.replace_nursery(&mut control)
+                    self.replace_nursery(&mut control).await
                 }
                 born => born.and_then(|newborn| self.connect(newborn, kind)),
             };
@@ -214,13 +255,58 @@ impl Pool {
         }
     }
 
-    fn replace_nursery(&self, control: &mut AsyncFd<OwnedFd>) -> io::Result<()> {
-        let (socket, pid) = nursery::call()?;
-        *control = sys::watch(socket)?;
-        // The old one was this process's child; if it still lives, its closed socket ends it.
-        let old = self.nursery.swap(pid, Ordering::Relaxed);
-        let _ = waitpid(Pid::from_raw(old), WaitOptions::NOHANG);
+    async fn replace_nursery(self: &Arc<Self>, control: &mut Control) -> io::Result<()> {
+        let kept = match &control.keeper {
+            Some(keeper) => ask_for_one(keeper, Wanted::Nursery).await,
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let Newborn { socket, pid } = match kept {
+            Err(error) if control.keeper.as_ref().is_none_or(is_over) && self.replaceable => {
+                tracing::error!(%error, "its keeper has died, too: another nursery has no more rights than the server");
+                control.keeper = None;
+                nursery::call()?
+            }
+            kept => kept?,
+        };
+        control.nursery = sys::watch(socket)?;
+        self.nursery.store(pid, Ordering::Relaxed);
+        self.watch_over(pid);
         Ok(())
+    }
+
+    /// When this process of ours has died: collects it if that is for this process to do, and ends what has been left
+    /// to it. Best effort, for kernels without `pidfd_open` and when there are no descriptors.
+    fn watch_over(self: &Arc<Self>, pid: i32) {
+        let Some(Ok(handle)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) else { return };
+        // There is always one.
+        let home = &self.homes[0];
+        let _here = home.enter();
+        let Ok(handle) = sys::watch_for(handle, Interest::READABLE) else { return };
+        let pool = Arc::downgrade(self);
+        home.spawn(async move {
+            let _ = handle.readable().await;
+            let collect = |pid| {
+                let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
+            };
+            collect(pid);
+            while let Some(pool) = pool.upgrade() {
+                // Nobody but scripts has a cookie; a browser that `--open` started may be here, too.
+                let left = lock(&pool.orphans).end(|pid| match family::is_helper(pid) {
+                    // Left by its parent before that could collect it; or it lives, and nothing happens.
+                    true => {
+                        collect(pid);
+                        false
+                    }
+                    false => family::is_of_a_job(pid),
+                });
+                left.iter().copied().for_each(collect);
+                if left.is_empty() {
+                    return;
+                }
+                drop(pool);
+                tokio::time::sleep(LOOK).await;
+            }
+        });
     }
 
     fn forget(&self, line: &Arc<Line>, kind: Kind) {
@@ -233,6 +319,7 @@ impl Pool {
         // There is always one.
         let home = self.homes.iter().min_by_key(heard_at).unwrap_or(&self.homes[0]);
         let line = Line::new(newborn.socket, newborn.pid, home.clone())?;
+        self.watch_over(newborn.pid);
         lines.push(Arc::clone(&line));
         home.spawn(attend(Arc::downgrade(self), line, kind));
         Ok(())
@@ -245,9 +332,14 @@ impl Drop for Pool {
     }
 }
 
-async fn ask_for_one(control: &AsyncFd<OwnedFd>, kind: Kind) -> io::Result<Newborn> {
+/// Whether nobody is at the other end any more.
+fn is_over(control: &AsyncFd<OwnedFd>) -> bool {
+    nursery::is_over(control.get_ref())
+}
+
+async fn ask_for_one(control: &AsyncFd<OwnedFd>, wanted: Wanted) -> io::Result<Newborn> {
     let born = tokio::time::timeout(BIRTH, async {
-        nursery::ask(control.get_ref(), kind)?;
+        nursery::ask(control.get_ref(), wanted)?;
         control.async_io(Interest::READABLE, |control| nursery::answer(control, RecvFlags::DONTWAIT)).await
     });
     born.await.unwrap_or_else(|late| {
@@ -276,7 +368,6 @@ fn view<'a>(job: &'a Job, id: u64, stdio: &Stdio) -> Start<'a> {
     fn list(strings: &[std::ffi::CString]) -> Vec<&std::ffi::CStr> {
         strings.iter().map(AsRef::as_ref).collect()
     }
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(MAX_MILLIS);
     let limits = job.limits;
     Start {
         id,
@@ -298,6 +389,10 @@ fn view<'a>(job: &'a Job, id: u64, stdio: &Stdio) -> Start<'a> {
         argv: list(&job.argv),
         env: list(&job.env),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(MAX_MILLIS)
 }
 
 /// A year: longer waits are a mistake, and instants near the end of time do not add.
