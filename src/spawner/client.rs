@@ -1,28 +1,19 @@
 //! The server's side: hand over jobs to the least busy spawner, and replace spawners that have died.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, Shutdown, shutdown};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 
-use super::family;
+use super::household::Household;
 use super::line::{Child, Line, lock};
-use super::nursery::{self, Newborn, Nursery, Wanted};
-use super::orphans::{LOOK, Orphans};
+use super::nursery::{Newborn, Nursery};
 use super::serve::Kind;
 use super::wire::{Request, SandboxView, Start};
 use super::{Job, Sandbox, SpawnError, Stdio};
-use crate::sys;
-
-/// How long a nursery may take to make a spawner, and its keeper to make a nursery.
-const BIRTH: Duration = Duration::from_secs(5);
 
 /// A spawner that lived shorter than the first is replaced only after the second, so that one which cannot live here
 /// does not keep the machine busy dying.
@@ -45,13 +36,7 @@ pub struct Spawner(Arc<Pool>);
 
 #[derive(Debug)]
 struct Pool {
-    /// To the nurseries; one question at a time.
-    control: tokio::sync::Mutex<Control>,
-    nursery: AtomicI32,
-    /// Those that came to this process because nobody else is left.
-    orphans: Mutex<Orphans>,
-    /// Whether a nursery that has died can be replaced.
-    replaceable: bool,
+    household: Arc<Household>,
     confined: Mutex<Vec<Arc<Line>>>,
     plain: Mutex<Vec<Arc<Line>>>,
     /// Spawners of each kind; plain ones are made when first needed.
@@ -62,14 +47,6 @@ struct Pool {
     longest_grace: AtomicU64,
     /// The reactors where spawners are heard, each by one.
     homes: Box<[Handle]>,
-}
-
-/// Whom to ask for more.
-#[derive(Debug)]
-struct Control {
-    nursery: AsyncFd<OwnedFd>,
-    /// Until it turns out to have died.
-    keeper: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Nursery {
@@ -85,14 +62,9 @@ impl Nursery {
         if homes.is_empty() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        let nursery = Newborn { socket: self.control, pid: self.pid };
         let pool = Arc::new(Pool {
-            control: tokio::sync::Mutex::new(Control {
-                nursery: sys::watch(self.control)?,
-                keeper: Some(sys::watch(self.keeper.socket)?),
-            }),
-            nursery: AtomicI32::new(self.pid),
-            orphans: Mutex::default(),
-            replaceable: self.replaceable,
+            household: Household::new(nursery, self.keeper, self.replaceable, homes[0].clone())?,
             confined: Mutex::default(),
             plain: Mutex::default(),
             size: self.size,
@@ -101,11 +73,8 @@ impl Nursery {
             longest_grace: AtomicU64::new(0),
             homes: homes.into(),
         });
-        // Best effort: without it, what the keeper leaves goes to init.
-        let _ = sys::become_subreaper();
-        pool.watch_over(self.keeper.pid);
-        pool.watch_over(self.pid);
         for newborn in self.first {
+            pool.household.watch_over(newborn.pid);
             pool.connect(newborn, Kind::Confined)?;
         }
         Ok(Spawner(pool))
@@ -163,10 +132,7 @@ impl Spawner {
         if tokio::time::timeout(longest + HANGING, gone).await.is_err() {
             tracing::error!(pids = ?self.pids(), "spawners do not end; they will, with what they have, when they can");
         }
-        let control = self.0.control.lock().await;
-        for control in [Some(&control.nursery), control.keeper.as_ref()].into_iter().flatten() {
-            let _ = shutdown(control.get_ref(), Shutdown::Both);
-        }
+        self.0.household.close().await;
     }
 
     /// Whether at least one spawner is ready.
@@ -184,7 +150,7 @@ impl Spawner {
     /// The process that makes spawners.
     #[must_use]
     pub fn nursery_pid(&self) -> i32 {
-        self.0.nursery.load(Ordering::Relaxed)
+        self.0.household.nursery_pid()
     }
 
     /// Jobs of which processes are left, as far as has been heard.
@@ -235,78 +201,12 @@ impl Pool {
         Some(own.filter(|own| own.load() <= least.load() + LEAN).unwrap_or(least).clone())
     }
 
-    /// Asks the nursery for as many spawners of this kind as are missing; if it has died, has it replaced.
+    /// Has as many spawners of this kind made as are missing.
     async fn refill(self: Arc<Self>, kind: Kind) {
-        let mut control = self.control.lock().await;
-        let mut replaced = false;
-        while lock(self.lines(kind)).len() < self.size && !self.closing.load(Ordering::Acquire) {
-            let born = match ask_for_one(&control.nursery, Wanted::Spawner(kind)).await {
-                Err(error) if !replaced && is_over(&control.nursery) => {
-                    tracing::error!(%error, "the nursery has died; it is replaced");
-                    replaced = true;
-                    self.replace_nursery(&mut control).await
-                }
-                born => born.and_then(|newborn| self.connect(newborn, kind)),
-            };
-            if let Err(error) = born {
-                tracing::error!(%error, "no new spawner could be made");
-                return;
-            }
+        let missing = || lock(self.lines(kind)).len() < self.size && !self.closing.load(Ordering::Acquire);
+        if let Err(error) = self.household.bear(kind, missing, |newborn| self.connect(newborn, kind)).await {
+            tracing::error!(%error, "no new spawner could be made");
         }
-    }
-
-    async fn replace_nursery(self: &Arc<Self>, control: &mut Control) -> io::Result<()> {
-        let kept = match &control.keeper {
-            Some(keeper) => ask_for_one(keeper, Wanted::Nursery).await,
-            None => Err(io::ErrorKind::NotFound.into()),
-        };
-        let Newborn { socket, pid } = match kept {
-            Err(error) if control.keeper.as_ref().is_none_or(is_over) && self.replaceable => {
-                tracing::error!(%error, "its keeper has died, too: another nursery has no more rights than the server");
-                control.keeper = None;
-                nursery::call()?
-            }
-            kept => kept?,
-        };
-        control.nursery = sys::watch(socket)?;
-        self.nursery.store(pid, Ordering::Relaxed);
-        self.watch_over(pid);
-        Ok(())
-    }
-
-    /// When this process of ours has died: collects it if that is for this process to do, and ends what has been left
-    /// to it. Best effort, for kernels without `pidfd_open` and when there are no descriptors.
-    fn watch_over(self: &Arc<Self>, pid: i32) {
-        let Some(Ok(handle)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) else { return };
-        // There is always one.
-        let home = &self.homes[0];
-        let _here = home.enter();
-        let Ok(handle) = sys::watch_for(handle, Interest::READABLE) else { return };
-        let pool = Arc::downgrade(self);
-        home.spawn(async move {
-            let _ = handle.readable().await;
-            let collect = |pid| {
-                let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
-            };
-            collect(pid);
-            while let Some(pool) = pool.upgrade() {
-                // Nobody but scripts has a cookie; a browser that `--open` started may be here, too.
-                let left = lock(&pool.orphans).end(|pid| match family::is_helper(pid) {
-                    // Left by its parent before that could collect it; or it lives, and nothing happens.
-                    true => {
-                        collect(pid);
-                        false
-                    }
-                    false => family::is_of_a_job(pid),
-                });
-                left.iter().copied().for_each(collect);
-                if left.is_empty() {
-                    return;
-                }
-                drop(pool);
-                tokio::time::sleep(LOOK).await;
-            }
-        });
     }
 
     fn forget(&self, line: &Arc<Line>, kind: Kind) {
@@ -319,7 +219,6 @@ impl Pool {
         // There is always one.
         let home = self.homes.iter().min_by_key(heard_at).unwrap_or(&self.homes[0]);
         let line = Line::new(newborn.socket, newborn.pid, home.clone())?;
-        self.watch_over(newborn.pid);
         lines.push(Arc::clone(&line));
         home.spawn(attend(Arc::downgrade(self), line, kind));
         Ok(())
@@ -330,23 +229,6 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.all().iter().for_each(|line| line.close());
     }
-}
-
-/// Whether nobody is at the other end any more.
-fn is_over(control: &AsyncFd<OwnedFd>) -> bool {
-    nursery::is_over(control.get_ref())
-}
-
-async fn ask_for_one(control: &AsyncFd<OwnedFd>, wanted: Wanted) -> io::Result<Newborn> {
-    let born = tokio::time::timeout(BIRTH, async {
-        nursery::ask(control.get_ref(), wanted)?;
-        control.async_io(Interest::READABLE, |control| nursery::answer(control, RecvFlags::DONTWAIT)).await
-    });
-    born.await.unwrap_or_else(|late| {
-        // An answer that comes after all would be taken for the next one's: no more questions.
-        let _ = shutdown(control.get_ref(), Shutdown::Both);
-        Err(late.into())
-    })
 }
 
 /// Attends one spawner while it lives; then has it replaced.

@@ -27,6 +27,7 @@
 
 mod client;
 mod family;
+mod household;
 mod jobs;
 mod line;
 mod nursery;
