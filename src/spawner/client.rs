@@ -1,6 +1,7 @@
 //! The server's side: hand over jobs to the least busy spawner, and replace spawners that have died.
 
 use std::io;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -105,7 +106,7 @@ impl Spawner {
                 message.encode(&mut bytes).map_err(|_| SpawnError::TooBig)?;
                 match child.hand_over(&bytes, &fds).await {
                     Ok(()) => return Ok(child),
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                    Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {}
                     Err(error) => return Err(SpawnError::Send(error)),
                 }
             }
