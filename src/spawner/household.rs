@@ -168,9 +168,12 @@ async fn ask(control: &AsyncFd<OwnedFd>, wanted: Wanted) -> io::Result<Newborn> 
         nursery::ask(control.get_ref(), wanted)?;
         control.async_io(Interest::READABLE, |control| nursery::answer(control, RecvFlags::DONTWAIT)).await
     });
-    born.await.unwrap_or_else(|late| {
-        // An answer that comes after all would be taken for the next one's: no more questions.
-        let _ = shutdown(control.get_ref(), Shutdown::Both);
-        Err(late.into())
-    })
+    match born.await {
+        Ok(answered) => answered?,
+        Err(late) => {
+            // An answer that comes after all would be taken for the next one's: no more questions.
+            let _ = shutdown(control.get_ref(), Shutdown::Both);
+            Err(late.into())
+        }
+    }
 }

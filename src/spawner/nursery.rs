@@ -86,7 +86,7 @@ impl Nursery {
         let keeper = Newborn { socket: control, pid };
         let bear = |control: &OwnedFd, wanted: Wanted| {
             ask(control, wanted)?;
-            answer(control, RecvFlags::empty())
+            answer(control, RecvFlags::empty())?
         };
         let Newborn { socket: control, pid } = bear(&keeper.socket, Wanted::Nursery)?;
         let size = size.max(1);
@@ -98,6 +98,9 @@ impl Nursery {
 /// Proof that `main` has called [`Nursery::answer_call`], so that a new nursery can be had by executing this program.
 #[derive(Debug)]
 pub struct Replaceable(());
+
+/// How often an answer is sent when the system is short of memory for it, [`LOOK`] apart.
+const TRIES: u32 = 20;
 
 /// `argv[0]` of this program when it is to be a nursery.
 const ROLE: &str = "cgiserve: nursery";
@@ -144,13 +147,16 @@ pub(super) fn is_over(control: impl AsFd) -> bool {
 }
 
 /// Reads the nursery's answer: errno or 0, and the pid, each an i32; the newborn's socket comes with it.
-pub(super) fn answer(control: impl AsFd, flags: RecvFlags) -> io::Result<Newborn> {
+///
+/// # Errors
+/// There is none, or not yet. What the nursery itself could not do is inside: its EAGAIN is no reason to wait for more.
+pub(super) fn answer(control: impl AsFd, flags: RecvFlags) -> io::Result<io::Result<Newborn>> {
     let mut bytes = [0; 8];
     let mut packet = socket::receive(control, &mut bytes, flags)?;
     let [e0, e1, e2, e3, pid @ ..] = bytes;
     match (packet.fds.pop(), i32::from_le_bytes([e0, e1, e2, e3])) {
-        (Some(socket), 0) => Ok(Newborn { socket, pid: i32::from_le_bytes(pid) }),
-        (None, errno) if errno != 0 => Err(io::Error::from_raw_os_error(errno)),
+        (Some(socket), 0) => Ok(Ok(Newborn { socket, pid: i32::from_le_bytes(pid) })),
+        (None, errno) if errno != 0 => Ok(Err(io::Error::from_raw_os_error(errno))),
         // Closed, or the descriptor could not be received.
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
@@ -242,12 +248,33 @@ fn bear(control: &OwnedFd, number: u8, powerful: bool) -> Option<i32> {
         io::Result::Ok((server, pid))
     })();
     let answer = |errno: i32, pid: i32| [errno.to_le_bytes(), pid.to_le_bytes()].concat();
-    // If the server has gone, the newborn sees its socket close and goes too.
-    let _ = match &made {
-        Ok((server, pid)) => socket::send(control, &answer(0, *pid), &[server.as_fd()], SendFlags::DONTWAIT),
-        Err(error) => {
-            socket::send(control, &answer(error.raw_os_error().unwrap_or(libc::EIO), 0), &[], SendFlags::DONTWAIT)
+    for _ in 0..TRIES {
+        let sent = match &made {
+            Ok((server, pid)) => socket::send(control, &answer(0, *pid), &[server.as_fd()], SendFlags::DONTWAIT),
+            Err(error) => {
+                socket::send(control, &answer(error.raw_os_error().unwrap_or(libc::EIO), 0), &[], SendFlags::DONTWAIT)
+            }
+        };
+        match sent {
+            Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => std::thread::sleep(LOOK),
+            // If the server has gone, the newborn sees its socket close and goes too.
+            _ => break,
         }
-    };
+    }
     made.ok().map(|(_, pid)| pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_nursery_cannot_do_is_no_reason_to_wait() {
+        let (ours, theirs) = socket::pair().unwrap();
+        let would_block = answer(&ours, RecvFlags::DONTWAIT).unwrap_err();
+        assert_eq!(would_block.kind(), io::ErrorKind::WouldBlock);
+        socket::send(&theirs, &[libc::EAGAIN.to_le_bytes(), [0; 4]].concat(), &[], SendFlags::empty()).unwrap();
+        let no_room = answer(&ours, RecvFlags::DONTWAIT).unwrap().unwrap_err();
+        assert_eq!(no_room.raw_os_error(), Some(libc::EAGAIN));
+    }
 }
