@@ -123,11 +123,20 @@ pub(crate) fn has_seccomp() -> bool {
 }
 
 /// The kernel's Landlock ABI, 0 without Landlock.
-pub(crate) fn landlock_abi() -> i32 {
+///
+/// # Errors
+/// It did not say.
+pub(crate) fn landlock_abi() -> io::Result<i32> {
     const VERSION: c_long = 1;
     // SAFETY: with the version flag the kernel reads no memory.
     let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0usize, VERSION) };
-    i32::try_from(abi).unwrap_or(0).max(0)
+    if abi >= 0 {
+        return Ok(i32::try_from(abi).unwrap_or(i32::MAX));
+    }
+    match errno() {
+        libc::ENOSYS | libc::EOPNOTSUPP => Ok(0),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
 }
 
 /// The soft and hard limit of this process; unlimited where it cannot be read.
@@ -198,7 +207,12 @@ pub(crate) fn reap(pid: Option<i32>) -> Reap {
     let (reaped, usage) = unsafe {
         let mut usage = std::mem::zeroed::<libc::rusage>();
         let flags = if pid.is_some() { 0 } else { libc::WNOHANG | libc::__WALL };
-        (libc::wait4(pid.unwrap_or(-1), &mut status, flags, &mut usage), usage)
+        loop {
+            let reaped = libc::wait4(pid.unwrap_or(-1), &mut status, flags, &mut usage);
+            if reaped != -1 || errno() != libc::EINTR {
+                break (reaped, usage);
+            }
+        }
     };
     let time = |t: libc::timeval| {
         Duration::from_secs(u64::try_from(t.tv_sec).unwrap_or(0))

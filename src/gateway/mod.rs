@@ -351,8 +351,10 @@ fn poll_head(
 ) -> Poll<Result<(), Error>> {
     let parts = process.parts();
     let closed = match parts.stdout.poll_read(wakers, buffer) {
-        Poll::Ready(Ok(1..)) => return Poll::Ready(Ok(())),
-        Poll::Ready(_) => true,
+        Poll::Ready(Ok(0)) => true,
+        Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+        // It could not be waited for: what the script has to say will not be heard.
+        Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Resources(error))),
         Poll::Pending => false,
     };
     let ending = match parts.poll_ending(wakers) {

@@ -176,8 +176,10 @@ impl Output {
             let parts = process.parts();
             if self.closed.is_none() {
                 match parts.stdout.poll_read(wakers, &mut self.buffer) {
-                    Poll::Ready(Ok(1..)) => return Poll::Ready(Ok(true)),
-                    Poll::Ready(_) => self.closed = Some(Instant::now()),
+                    Poll::Ready(Ok(0)) => self.closed = Some(Instant::now()),
+                    Poll::Ready(Ok(_)) => return Poll::Ready(Ok(true)),
+                    // Not the end: a short answer must not look like a whole one.
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {}
                 }
             }

@@ -1,26 +1,20 @@
 //! The server's side: hand over jobs to the least busy spawner, and replace spawners that have died.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, Shutdown, shutdown};
-use rustix::process::{Pid, WaitOptions, waitpid};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 
+use super::household::Household;
 use super::line::{Child, Line, lock};
-use super::nursery::{self, Newborn, Nursery};
+use super::nursery::{Newborn, Nursery};
 use super::serve::Kind;
 use super::wire::{Request, SandboxView, Start};
 use super::{Job, Sandbox, SpawnError, Stdio};
-use crate::sys;
-
-/// How long the nursery may take to make a spawner.
-const BIRTH: Duration = Duration::from_secs(5);
 
 /// A spawner that lived shorter than the first is replaced only after the second, so that one which cannot live here
 /// does not keep the machine busy dying.
@@ -31,6 +25,9 @@ const REST: Duration = Duration::from_millis(200);
 /// from another thread's costs a wake-up.
 const LEAN: usize = 4;
 
+/// How much longer than the graces of its jobs a spawner may take to go.
+const HANGING: Duration = Duration::from_secs(5);
+
 /// Spawners tried for one job when each turns out to have died.
 const TRIES: usize = 3;
 
@@ -40,17 +37,15 @@ pub struct Spawner(Arc<Pool>);
 
 #[derive(Debug)]
 struct Pool {
-    /// To the nursery; one question at a time.
-    control: tokio::sync::Mutex<AsyncFd<OwnedFd>>,
-    nursery: AtomicI32,
-    /// Whether a nursery that has died can be replaced.
-    replaceable: bool,
+    household: Arc<Household>,
     confined: Mutex<Vec<Arc<Line>>>,
     plain: Mutex<Vec<Arc<Line>>>,
     /// Spawners of each kind; plain ones are made when first needed.
     size: usize,
     powerful: bool,
     closing: AtomicBool,
+    /// Of the jobs so far, milliseconds.
+    longest_grace: AtomicU64,
     /// The reactors where spawners are heard, each by one.
     homes: Box<[Handle]>,
 }
@@ -68,18 +63,19 @@ impl Nursery {
         if homes.is_empty() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        let nursery = Newborn { socket: self.control, pid: self.pid };
         let pool = Arc::new(Pool {
-            control: tokio::sync::Mutex::new(sys::watch(self.control)?),
-            nursery: AtomicI32::new(self.pid),
-            replaceable: self.replaceable,
+            household: Household::new(nursery, self.keeper, self.replaceable, homes[0].clone())?,
             confined: Mutex::default(),
             plain: Mutex::default(),
             size: self.size,
             powerful: self.powerful,
             closing: AtomicBool::new(false),
+            longest_grace: AtomicU64::new(0),
             homes: homes.into(),
         });
         for newborn in self.first {
+            pool.household.watch_over(newborn.pid);
             pool.connect(newborn, Kind::Confined)?;
         }
         Ok(Spawner(pool))
@@ -94,6 +90,10 @@ impl Spawner {
     /// See [`SpawnError`]. The descriptors are closed in any case.
     pub async fn start(&self, job: &Job, stdio: Stdio) -> Result<Child, SpawnError> {
         let kind = self.0.kind_for(job);
+        let grace = millis(job.grace);
+        if self.0.longest_grace.load(Ordering::Relaxed) < grace {
+            self.0.longest_grace.fetch_max(grace, Ordering::Relaxed);
+        }
         let fds = [stdio.stdin.as_ref(), Some(&stdio.stdout), stdio.stderr.as_ref()];
         let fds: Vec<BorrowedFd<'_>> = fds.into_iter().flatten().map(AsFd::as_fd).collect();
         let mut bytes = Vec::new();
@@ -109,26 +109,34 @@ impl Spawner {
                         line.give_back(bytes);
                         return Ok(child);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                    Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => {}
                     Err(error) => return Err(SpawnError::Send(error)),
                 }
             }
-            // That spawner has just died, and its line has not heard it yet; the job has not been taken.
+            // That spawner has just died, and its line has not heard it yet; the job has not been taken. Should it live
+            // all the same, it has to go, for nobody would know it any more.
             self.0.forget(&line, kind);
+            line.close();
         }
         Err(SpawnError::NoSpawner)
     }
 
-    /// Ends every job (TERM, each after its grace KILL) and the spawners; returns when all of them have gone. Jobs tell
-    /// their ending as always; new ones are refused.
+    /// Ends every job (TERM, each after its grace KILL) and the spawners; returns when all of them have gone, or hang in
+    /// a file system. Jobs tell their ending as always; new ones are refused.
     pub async fn shutdown(&self) {
         self.0.closing.store(true, Ordering::Release);
         let lines = self.0.all();
         lines.iter().for_each(|line| line.close());
-        for line in lines {
-            line.gone().await;
+        let gone = async {
+            for line in lines {
+                line.gone().await;
+            }
+        };
+        let longest = Duration::from_millis(self.0.longest_grace.load(Ordering::Relaxed));
+        if tokio::time::timeout(longest + HANGING, gone).await.is_err() {
+            tracing::error!(pids = ?self.pids(), "spawners do not end; they will, with what they have, when they can");
         }
-        let _ = shutdown(self.0.control.lock().await.get_ref(), Shutdown::Both);
+        self.0.household.close().await;
     }
 
     /// Whether at least one spawner is ready.
@@ -146,7 +154,7 @@ impl Spawner {
     /// The process that makes spawners.
     #[must_use]
     pub fn nursery_pid(&self) -> i32 {
-        self.0.nursery.load(Ordering::Relaxed)
+        self.0.household.nursery_pid()
     }
 
     /// Jobs of which processes are left, as far as has been heard.
@@ -197,33 +205,12 @@ impl Pool {
         Some(own.filter(|own| own.load() <= least.load() + LEAN).unwrap_or(least).clone())
     }
 
-    /// Asks the nursery for as many spawners of this kind as are missing; if it has died, has it replaced.
+    /// Has as many spawners of this kind made as are missing.
     async fn refill(self: Arc<Self>, kind: Kind) {
-        let mut control = self.control.lock().await;
-        let mut replaced = false;
-        while lock(self.lines(kind)).len() < self.size && !self.closing.load(Ordering::Acquire) {
-            let born = match ask_for_one(&control, kind).await {
-                Err(error) if self.replaceable && !replaced => {
-                    tracing::error!(%error, "the nursery has died; it is replaced, with the server's present rights");
-                    replaced = true;
-                    self.replace_nursery(&mut control)
-                }
-                born => born.and_then(|newborn| self.connect(newborn, kind)),
-            };
-            if let Err(error) = born {
-                tracing::error!(%error, "no new spawner could be made");
-                return;
-            }
+        let missing = || lock(self.lines(kind)).len() < self.size && !self.closing.load(Ordering::Acquire);
+        if let Err(error) = self.household.bear(kind, missing, |newborn| self.connect(newborn, kind)).await {
+            tracing::error!(%error, "no new spawner could be made");
         }
-    }
-
-    fn replace_nursery(&self, control: &mut AsyncFd<OwnedFd>) -> io::Result<()> {
-        let (socket, pid) = nursery::call()?;
-        *control = sys::watch(socket)?;
-        // The old one was this process's child; if it still lives, its closed socket ends it.
-        let old = self.nursery.swap(pid, Ordering::Relaxed);
-        let _ = waitpid(Pid::from_raw(old), WaitOptions::NOHANG);
-        Ok(())
     }
 
     fn forget(&self, line: &Arc<Line>, kind: Kind) {
@@ -248,18 +235,6 @@ impl Drop for Pool {
     }
 }
 
-async fn ask_for_one(control: &AsyncFd<OwnedFd>, kind: Kind) -> io::Result<Newborn> {
-    let born = tokio::time::timeout(BIRTH, async {
-        nursery::ask(control.get_ref(), kind)?;
-        control.async_io(Interest::READABLE, |control| nursery::answer(control, RecvFlags::DONTWAIT)).await
-    });
-    born.await.unwrap_or_else(|late| {
-        // An answer that comes after all would be taken for the next one's: no more questions.
-        let _ = shutdown(control.get_ref(), Shutdown::Both);
-        Err(late.into())
-    })
-}
-
 /// Attends one spawner while it lives; then has it replaced.
 async fn attend(pool: Weak<Pool>, line: Arc<Line>, kind: Kind) {
     line.listen().await;
@@ -279,7 +254,6 @@ fn view<'a>(job: &'a Job, id: u64, stdio: &Stdio) -> Start<'a> {
     fn list(strings: &[std::ffi::CString]) -> Vec<&std::ffi::CStr> {
         strings.iter().map(AsRef::as_ref).collect()
     }
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(MAX_MILLIS);
     let limits = job.limits;
     Start {
         id,
@@ -301,6 +275,10 @@ fn view<'a>(job: &'a Job, id: u64, stdio: &Stdio) -> Start<'a> {
         argv: list(&job.argv),
         env: list(&job.env),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(MAX_MILLIS)
 }
 
 /// A year: longer waits are a mistake, and instants near the end of time do not add.

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use crate::sys;
+
 /// Every process of job N has `RLIMIT_RTTIME` = this + N. The limit is meaningless for a process that is not
 /// real-time, survives fork, exec and `setsid`, and anybody may read it in `/proc/PID/limits`: so an orphan says whose
 /// it was. The standard sandbox refuses to change it; an orphan without a valid one is a stray and is killed.
@@ -77,6 +79,17 @@ fn children_of(pid: i32, found: &mut Vec<i32>) {
 /// The job whose cookie this process carries.
 pub(super) fn job_of(pid: i32) -> Option<u64> {
     cookie(&std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?)
+}
+
+/// Whether a job has marked it. False where this process is marked itself, and so cannot mark others.
+pub(super) fn is_of_a_job(pid: i32) -> bool {
+    sys::limit(libc::RLIMIT_RTTIME).1 == libc::RLIM64_INFINITY && job_of(pid).is_some()
+}
+
+/// Whether it is a nursery or a spawner. No script gets away by taking on their name: it carries its job's cookie.
+pub(super) fn is_helper(pid: i32) -> bool {
+    let named = std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with(b"cgiserve:"));
+    named && !is_of_a_job(pid)
 }
 
 /// The cookie in the text of `/proc/PID/limits`.

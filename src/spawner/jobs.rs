@@ -71,6 +71,7 @@ pub(super) struct Jobs {
     /// Jobs that are not simply running, and strays: while zero, nothing is due and nobody looks.
     unquiet: usize,
     stray_check: Instant,
+    doubt: bool,
     /// What the server has to be told.
     pub(super) notices: Vec<Notice>,
 }
@@ -95,6 +96,7 @@ impl Jobs {
             children: OwnChildren::open().ok(),
             unquiet: 0,
             stray_check: now,
+            doubt: false,
             notices: Vec::new(),
         }
     }
@@ -104,6 +106,11 @@ impl Jobs {
         self.leaders.insert(pid, id);
         let phase = Phase::Running;
         self.jobs.insert(id, Job { pid, leads: true, started, linger, grace, files, ended: None, orphans: 0, phase });
+    }
+
+    /// The kernel knows of no child, and there are leaders: one of the two is wrong, and no signal may come to say which.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.doubt
     }
 
     pub(super) fn has(&self, id: u64) -> bool {
@@ -142,6 +149,7 @@ impl Jobs {
                 Reap::NoChildren => break false,
             }
         };
+        self.doubt = !any_left && !self.leaders.is_empty();
         // Only now can there be new orphans that matter, and this is the whole price of looking: one short read.
         if any_left && look {
             self.adopt();

@@ -23,6 +23,10 @@ use crate::sys;
 /// Octets of a message whose room is kept for the next.
 const SPARE: usize = 16 * 1024;
 
+/// How long to wait for room in the socket: a spawner takes some ten thousand jobs in that time, unless it hangs in a
+/// file system.
+const ROOM: Duration = Duration::from_secs(10);
+
 /// Before trying again to receive when the kernel has no memory for it.
 const SHORT_OF_MEMORY: Duration = Duration::from_millis(100);
 
@@ -107,8 +111,9 @@ impl Line {
         let once = || socket::send(&self.socket, bytes, fds, SendFlags::DONTWAIT);
         match once() {
             Err(Errno::AGAIN) => {
-                let twin = rustix::io::fcntl_dupfd_cloexec(&self.socket, 3)?;
-                sys::watch_for(twin, Interest::WRITABLE)?.async_io(Interest::WRITABLE, |_| Ok(once()?)).await
+                let twin = sys::watch_for(rustix::io::fcntl_dupfd_cloexec(&self.socket, 3)?, Interest::WRITABLE)?;
+                let sent = twin.async_io(Interest::WRITABLE, |_| Ok(once()?));
+                tokio::time::timeout(ROOM, sent).await?
             }
             result => Ok(result?),
         }
@@ -122,11 +127,9 @@ impl Line {
     /// Hears the spawner out, until it has gone or makes no sense. A spawner given up ends its jobs.
     pub(super) async fn listen(&self) {
         let mut buffer = vec![0; MAX_NOTICES];
+        let mut heard = false;
         loop {
-            let received = self.socket.async_io(Interest::READABLE, |socket| {
-                Ok(socket::receive(socket, &mut buffer, RecvFlags::DONTWAIT)?.length)
-            });
-            match received.await {
+            match self.receive(&mut buffer, &mut heard).await {
                 Ok(0) => break,
                 Ok(length) => {
                     if let Err(error) = self.hear(&buffer[..length]) {
@@ -144,6 +147,26 @@ impl Line {
             }
         }
         let _ = shutdown(self.socket.get_ref(), Shutdown::Both);
+    }
+
+    /// The length of the next packet. `heard`: something has been received since the socket was last found empty. A
+    /// socket said to be readable that is empty at once is looked at twice: what it holds would not be told of again.
+    async fn receive(&self, buffer: &mut [u8], heard: &mut bool) -> io::Result<usize> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            match socket::receive(&self.socket, buffer, RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN) => {
+                    if *heard {
+                        ready.clear_ready();
+                    }
+                    *heard = !*heard;
+                }
+                received => {
+                    *heard = true;
+                    return Ok(received?.length);
+                }
+            }
+        }
     }
 
     /// Takes in a packet of news.
@@ -303,4 +326,21 @@ impl Drop for Child {
 /// No code panics while it holds one of these locks; should one ever, the data is still whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_spawner_that_takes_nothing_is_given_up_on() {
+        let (ours, _theirs) = socket::pair().unwrap();
+        let line = Line::new(ours, 0, Handle::current()).unwrap();
+        while socket::send(&line.socket, &[0; 1000], &[], SendFlags::DONTWAIT).is_ok() {}
+        let mut child = line.enter().unwrap();
+        let refused = child.hand_over(b"a job", &[]).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        drop(child);
+        assert_eq!(line.load(), 0, "it has not been handed over");
+    }
 }

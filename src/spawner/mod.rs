@@ -5,14 +5,17 @@
 //! this very program, tiny and single-threaded:
 //!
 //! ```text
-//!  server ──► nursery ──► spawner ──► scripts        (who forks whom)
-//!  server ◄────────────►  spawner                    (who talks: one socket pair each)
+//!  server ──► keeper ──► nursery ──► spawner ──► scripts        (who forks whom)
+//!  server ◄───────────────────────►  spawner                    (who talks: one socket pair each)
 //! ```
 //!
 //! * A **spawner** starts programs ([`Spawner::start`]: one packet with the job and its descriptors, no answer waited
 //!   for), collects them, and ends them. Orphans of its scripts become its children, so nothing gets away by forking
 //!   twice. When its socket closes because the server has died, it ends everything.
 //! * The **nursery** makes spawners, now and whenever one has died, and ends what a dead one has left.
+//! * The **keeper** makes another nursery when that has died, which by then nobody else has the rights for, and ends
+//!   what a nursery and its spawners have left when all of them have been killed. Where the keeper has died too, the
+//!   server does that as far as it may.
 //!
 //! Spawners come in two kinds. A *confined* one carries the seccomp filter, which its scripts inherit for nothing; a
 //! *plain* one serves jobs with [`Sandbox::Off`], and those that may gain privileges where the server is not root
@@ -24,9 +27,11 @@
 
 mod client;
 mod family;
+mod household;
 mod jobs;
 mod line;
 mod nursery;
+mod orphans;
 mod post;
 mod sandbox;
 mod seccomp;

@@ -45,9 +45,10 @@ impl Rulesets {
     pub(super) fn get(&mut self, sandbox: &SandboxView<'_>) -> io::Result<Option<BorrowedFd<'_>>> {
         let ruleset = match sandbox {
             SandboxView::Off => return Ok(None),
+            // Nothing is kept of a failure: the next job asks again.
             SandboxView::Standard => match &mut self.standard {
                 Some(ruleset) => ruleset,
-                empty => empty.insert(standard().map_err(io::Error::other)?.into()),
+                empty => empty.insert(made(standard().map_err(reason)?)?),
             },
             SandboxView::Strict { read, write } => {
                 let key = key(read, write)?;
@@ -56,12 +57,34 @@ impl Rulesets {
                 }
                 match self.strict.entry(key) {
                     std::collections::hash_map::Entry::Occupied(kept) => kept.into_mut(),
-                    std::collections::hash_map::Entry::Vacant(place) => place.insert(strict(read, write)?.into()),
+                    std::collections::hash_map::Entry::Vacant(place) => place.insert(made(strict(read, write)?)?),
                 }
             }
         };
         Ok(ruleset.as_ref().map(AsFd::as_fd))
     }
+}
+
+/// The ruleset's descriptor; `None` only where the kernel says that it has no Landlock. Best effort is for old kernels:
+/// one that was out of memory when it was asked must not leave every later script without its sandbox.
+fn made(rules: RulesetCreated) -> io::Result<Option<OwnedFd>> {
+    let ruleset: Option<OwnedFd> = rules.into();
+    if ruleset.is_none() && sys::landlock_abi()? > 0 {
+        return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+    }
+    Ok(ruleset)
+}
+
+/// The kernel's own error, which says whether later may be better.
+fn reason(error: RulesetError) -> io::Error {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        if let Some(errno) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return io::Error::from_raw_os_error(errno);
+        }
+        cause = error.source();
+    }
+    io::Error::other(error)
 }
 
 /// Names, devices and inodes of the folders: a ruleset means inodes, so a folder made anew needs a new one.
@@ -90,23 +113,29 @@ fn strict(read: &[&CStr], write: &[&CStr]) -> io::Result<RulesetCreated> {
     let devices: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
     // Not to execute what it has written itself, and no device nodes.
     let may_write = AccessFs::from_all(RULES) & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock);
-    let mut rules = everything_refused().map_err(io::Error::other)?;
+    let mut rules = everything_refused().map_err(reason)?;
     let system = SYSTEM.map(|path| (path, may_read));
     for (path, access) in system.into_iter().chain(DEVICES.map(|path| (path, devices))) {
-        if let Ok(fd) = PathFd::new(path) {
-            rules = rules.add_rule(PathBeneath::new(fd, access)).map_err(io::Error::other)?;
+        match PathFd::new(path).map_err(opening) {
+            Ok(fd) => rules = rules.add_rule(PathBeneath::new(fd, access)).map_err(reason)?,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
+            Err(error) => return Err(error),
         }
     }
     for (list, access) in [(read, may_read), (write, may_write)] {
         for path in list {
-            let fd = PathFd::new(as_path(path)).map_err(|error| match error {
-                PathFdError::OpenCall { source, .. } => source,
-                other => io::Error::other(other),
-            })?;
-            rules = rules.add_rule(PathBeneath::new(fd, access)).map_err(io::Error::other)?;
+            let fd = PathFd::new(as_path(path)).map_err(opening)?;
+            rules = rules.add_rule(PathBeneath::new(fd, access)).map_err(reason)?;
         }
     }
     Ok(rules)
+}
+
+fn opening(error: PathFdError) -> io::Error {
+    match error {
+        PathFdError::OpenCall { source, .. } => source,
+        other => io::Error::other(other),
+    }
 }
 
 fn everything_refused() -> Result<RulesetCreated, RulesetError> {
@@ -125,7 +154,7 @@ fn as_path(path: &CStr) -> &Path {
 /// One line for the log: what this kernel cannot give to the sandboxes, or that it gives everything.
 #[must_use]
 pub fn sandbox_report() -> String {
-    report(sys::landlock_abi(), sys::has_seccomp() && super::seccomp::program(0).is_some())
+    report(sys::landlock_abi().unwrap_or_default(), sys::has_seccomp() && super::seccomp::program(0).is_some())
 }
 
 fn report(abi: i32, seccomp: bool) -> String {

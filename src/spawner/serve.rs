@@ -24,6 +24,12 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// The same where many jobs share the processors, and each takes longer. A stream's first octet waits no longer.
 const MOST_PATIENCE: Duration = Duration::from_millis(10);
 
+/// Between two looks where nothing may announce itself.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often in succession a packet may fail to be received, [`LOOK`] apart.
+const MAX_FAILURES: u32 = 100;
+
 /// Notices in one packet; each has at most 48 bytes.
 const BATCH: usize = MAX_NOTICES / 64;
 
@@ -59,6 +65,7 @@ pub(super) fn serve(socket: OwnedFd, kind: Kind, powerful: bool) -> io::Result<(
         fresh: Vec::new(),
         open: true,
         blocked: false,
+        failures: 0,
         socket,
     };
     if kind == Kind::Confined
@@ -67,8 +74,12 @@ pub(super) fn serve(socket: OwnedFd, kind: Kind, powerful: bool) -> io::Result<(
         if !powerful {
             sys::no_new_privs()?;
         }
-        // A kernel without seccomp: the report has said so.
-        let _ = sys::install_filter(&filter);
+        match sys::install_filter(&filter) {
+            // A kernel without seccomp filters: the report has said so.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            // Out of memory, for one: better no spawner than one whose scripts lack their sandbox unseen.
+            installed => installed?,
+        }
     }
     server.run()
 }
@@ -105,6 +116,8 @@ struct Server {
     open: bool,
     /// The socket is full.
     blocked: bool,
+    /// Times in succession that a packet could not be received.
+    failures: u32,
 }
 
 impl Server {
@@ -115,7 +128,8 @@ impl Server {
             if endings {
                 let _ = rustix::io::read(&self.children, &mut [0; 1024]);
             }
-            let any_child = if endings || !self.open { self.jobs.reap(Instant::now()) } else { true };
+            let any_child =
+                if endings || !self.open || self.jobs.in_doubt() { self.jobs.reap(Instant::now()) } else { true };
             if requests {
                 for _ in 0..BURST {
                     if !self.receive(&mut buffer)? {
@@ -136,22 +150,27 @@ impl Server {
         let now = Instant::now();
         let told = self.fresh.first().map(|(_, _, started)| *started + self.patience());
         // When the last child has gone while closing, no signal may follow: look now and then.
-        let closing = (!self.open).then(|| now + Duration::from_millis(50));
-        let due = [self.jobs.next_due(), told, closing].into_iter().flatten().min();
+        let look = (!self.open || self.jobs.in_doubt() || self.failures > 0).then(|| now + LOOK);
+        let due = [self.jobs.next_due(), told, look].into_iter().flatten().min();
         let timeout = due.map(|due| {
             let left = due.saturating_duration_since(now) + Duration::from_micros(50);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
         let wanted = if self.blocked { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut fds = [PollFd::new(&self.children, PollFlags::IN), PollFd::new(&self.socket, wanted)];
-        let fds = if self.open { &mut fds[..] } else { &mut fds[..1] };
+        let fds = if self.open && self.failures == 0 { &mut fds[..] } else { &mut fds[..1] };
         match poll(fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::NOMEM | Errno::AGAIN) => std::thread::sleep(LOOK),
             Err(error) => return Err(error.into()),
         }
         let endings = !fds[0].revents().is_empty();
         let readable = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
-        Ok((fds.get(1).is_some_and(|socket| socket.revents().intersects(readable)), endings))
+        let requests = match fds.get(1) {
+            Some(socket) => socket.revents().intersects(readable),
+            None => self.open,
+        };
+        Ok((requests, endings))
     }
 
     /// Takes one request; false when there is none, or never will be.
@@ -159,10 +178,13 @@ impl Server {
         let packet = match socket::receive(&self.socket, buffer, RecvFlags::DONTWAIT) {
             Ok(packet) => packet,
             Err(Errno::AGAIN) => return Ok(false),
-            // No memory for the packet: it stays in the queue.
-            Err(Errno::NOMEM | Errno::NOBUFS) => return Ok(false),
-            Err(error) => return Err(error.into()),
+            // No memory for the packet, most likely: it stays in the queue.
+            Err(error) => {
+                self.failures += 1;
+                return if self.failures > MAX_FAILURES { Err(error.into()) } else { Ok(false) };
+            }
         };
+        self.failures = 0;
         if packet.length == 0 {
             self.open = false;
             self.jobs.end_all(Instant::now());
@@ -219,8 +241,8 @@ impl Server {
                 let born = self.taken.as_ref().is_some_and(|(taken, of)| taken == gid && of == groups);
                 Some(Ids { uid: *uid, groups: (!born).then_some((*gid, groups.as_slice())) })
             }
-            // The groups this process had at first.
-            None if self.taken.is_some() => Some(Ids { uid: self.own.0, groups: Some((self.own.1, &self.groups)) }),
+            // Those this process had at first: it may have taken on others, or some of them before that failed.
+            None if self.own.0 == 0 => Some(Ids { uid: self.own.0, groups: Some((self.own.1, &self.groups)) }),
             None => None,
         };
         let (limits, used) = limits(start, &self.hard, self.cookies);

@@ -57,9 +57,12 @@ pub(super) struct Packet {
 pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<Packet, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut reset = false;
     let message = loop {
         match recvmsg(socket.as_fd(), &mut [IoSliceMut::new(buffer)], &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
+            // The other end has closed without having read everything; what it had sent is still here.
+            Err(Errno::CONNRESET) if !reset => reset = true,
             Err(Errno::CONNRESET) => {
                 return Ok(Packet { length: 0, fds: Vec::new(), truncated: false });
             }
@@ -75,4 +78,22 @@ pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) ->
         .collect();
     let truncated = message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
     Ok(Packet { length: message.bytes, fds, truncated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_before_the_end_arrives() {
+        let (ours, theirs) = pair().unwrap();
+        send(&theirs, b"news", &[], SendFlags::empty()).unwrap();
+        // It goes with this unread.
+        send(&ours, b"a job", &[], SendFlags::empty()).unwrap();
+        drop(theirs);
+        let mut buffer = [0; 16];
+        for length in [4, 0] {
+            assert_eq!(receive(&ours, &mut buffer, RecvFlags::DONTWAIT).unwrap().length, length);
+        }
+    }
 }

@@ -218,19 +218,15 @@ unsafe fn prepare_and_exec(launch: &Launch<'_>) -> Result<(), (Step, c_int)> {
             at(Step::Identity, libc::syscall(libc::SYS_setresuid, ids.uid, ids.uid, ids.uid))?;
         }
         // If even `kill -9` of every server process leaves nobody to clean up, the leader still goes.
-        libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        at(Step::Session, libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         if libc::syscall(libc::SYS_getppid) != c_long::from(launch.parent) {
             return Err((Step::Clone, libc::ECHILD));
         }
         at(Step::Chdir, libc::syscall(libc::SYS_chdir, launch.dir.as_ptr()))?;
         let empty = [0u64; 2];
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            empty.as_ptr(),
-            ptr::null::<c_void>(),
-            KERNEL_SIGSET,
-        );
+        let none = ptr::null::<c_void>();
+        let unblock = libc::SIG_SETMASK;
+        at(Step::Session, libc::syscall(libc::SYS_rt_sigprocmask, unblock, empty.as_ptr(), none, KERNEL_SIGSET))?;
         let mut tries = 0;
         loop {
             libc::syscall(

@@ -1,5 +1,8 @@
 //! What a script is to the system: its start, its surroundings, its standard error, its end.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use crate::raw::End;
 use crate::server::{Server, command, launch, serve};
 use crate::tree::Tree;
@@ -167,6 +170,78 @@ fn the_last_octet_under_a_length_is_the_end_of_the_answer() {
     client.get("/none").expect(404);
     gate.open();
     assert_eq!(server.tree.note("done"), "done");
+}
+
+/// The processes that this one has started, and those that they have.
+fn family(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children
+        .split_whitespace()
+        .flat_map(|child| child.parse())
+        .flat_map(|child| [vec![child], family(child)].concat())
+        .collect()
+}
+
+fn spawners(server: &Server) -> Vec<u32> {
+    let is_spawner =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "cgiserve:spawn\n");
+    family(server.pid()).into_iter().filter(is_spawner).collect()
+}
+
+/// Sets a limit of a process that runs, as its user, for root may lack the right to: as many as that, or all it may.
+fn allow(pid: u32, what: &str, most: Option<usize>) {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let id = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u32>().unwrap()
+    };
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let name = if what == "nofile" { "Max open files" } else { "Max processes" };
+    let values = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let hard = values.split_whitespace().nth(1).unwrap();
+    let soft = most.map_or(hard.to_owned(), |most| most.to_string());
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &pid.to_string(), &format!("--{what}={soft}:{hard}")]).gid(id("Gid:")).uid(id("Uid:"));
+    assert_eq!(crate::server::run(&mut command).code, Some(0));
+}
+
+#[test]
+fn without_descriptors_it_is_503_and_over_with_the_next() {
+    let hello = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nhello\\n'\n";
+    let server =
+        serve(Tree::new().script("x", hello).config("[limits]\nspawners = 1\n[scripts]\nmax-running = 1\nqueue = 0"));
+    let mut client = server.connect();
+    client.get("/cgi-bin/x").expect(200);
+    let spawner = spawners(&server)[0];
+    for pid in [server.pid(), spawner] {
+        let count = || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        let free = (0..).find(|fd| std::fs::symlink_metadata(format!("/proc/{pid}/fd/{fd}")).is_err());
+        let open = count();
+        allow(pid, "nofile", free);
+        for _ in 0..3 {
+            client.get("/cgi-bin/x").expect_failure(503, "out-of-resources");
+        }
+        allow(pid, "nofile", None);
+        crate::wait::until("the place to be free", || client.get("/cgi-bin/x").head.status == 200);
+        crate::wait::until("all descriptors to be closed", || count() <= open);
+    }
+    assert_eq!(spawners(&server), [spawner], "nobody had to be replaced");
+}
+
+#[test]
+fn without_threads_a_body_cannot_be_spooled() {
+    let count = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nwc -c\n";
+    let server = serve(Tree::new().script("count", count));
+    // More than is kept in memory, of no known length.
+    let body = "x".repeat(200_000);
+    let head = "POST /cgi-bin/count HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let request = format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    // As many as there are, and no more.
+    allow(server.pid(), "nproc", Some(0));
+    server.ask(&request).expect_failure(503, "out-of-resources");
+    allow(server.pid(), "nproc", None);
+    assert_eq!(server.ask(&request).expect(200).text().trim(), "200000");
+    assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
 #[test]

@@ -83,6 +83,31 @@ async fn a_full_process_table_is_no_room() {
 }
 
 #[tokio::test]
+async fn a_sandbox_that_cannot_be_had_now_is_no_room() {
+    if crate::sys::landlock_abi().unwrap() < 1 {
+        return skip("no Landlock");
+    }
+    let spawner = spawner(1);
+    assert_eq!(output_of(&spawner, &shell("echo ready")).await, "ready");
+    let pid = spawner.pids()[0];
+    let free = (0..).find(|fd| std::fs::symlink_metadata(format!("/proc/{pid}/fd/{fd}")).is_err()).unwrap();
+    let limit = |current| {
+        let of = rustix::process::Pid::from_raw(pid);
+        let maximum = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        let limits = rustix::process::Rlimit { current, maximum };
+        rustix::process::prlimit(of, rustix::process::Resource::Nofile, limits).unwrap().current
+    };
+    // Room for the one descriptor that comes with the job, and not for a ruleset.
+    let before = limit(Some(free + 1));
+    let strict = Job { sandbox: Sandbox::Strict { read: vec![], write: vec![] }, ..shell("echo room again") };
+    let (_, ending) = run(&spawner, &strict).await;
+    assert!(ending.is_no_room(), "{ending:?}");
+    assert!(matches!(ending, Ending::NotStarted { step: Step::Sandbox, .. }), "{ending:?}");
+    limit(before);
+    assert_eq!(output_of(&spawner, &strict).await, "room again");
+}
+
+#[tokio::test]
 async fn a_script_runs_as_its_user() {
     let spawner = spawner(1);
     let ids = "grep -E '^(Uid|Gid|Groups):' /proc/self/status | tr -s '\\t ' ' '";
@@ -139,7 +164,7 @@ async fn dangerous_calls_are_refused() {
 
 #[tokio::test]
 async fn the_server_cannot_be_signalled() {
-    if crate::sys::landlock_abi() < 6 {
+    if crate::sys::landlock_abi().unwrap() < 6 {
         return skip("this kernel's Landlock does not scope signals");
     }
     let spawner = spawner(1);
@@ -157,7 +182,7 @@ async fn the_server_cannot_be_signalled() {
 
 #[tokio::test]
 async fn strict_confines_files_and_network() {
-    if crate::sys::landlock_abi() < 4 {
+    if crate::sys::landlock_abi().unwrap() < 4 {
         return skip("this kernel's Landlock knows no network");
     }
     let (scratch, site, secret) = (Folder::new("scratch"), Folder::new("site"), Folder::new("secret"));
@@ -208,7 +233,7 @@ async fn strict_confines_files_and_network() {
 
 #[tokio::test]
 async fn a_ruleset_follows_its_folder() {
-    if crate::sys::landlock_abi() < 1 {
+    if crate::sys::landlock_abi().unwrap() < 1 {
         return skip("no Landlock");
     }
     let folder = Folder::new("anew");

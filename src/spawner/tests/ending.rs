@@ -147,6 +147,16 @@ async fn a_stray_that_hides_its_job_is_killed() {
 }
 
 #[tokio::test]
+async fn shutdown_does_not_wait_for_a_spawner_that_hangs() {
+    let spawner = spawner(1);
+    let pid = spawner.pids()[0];
+    super::super::jobs::signal(pid, rustix::process::Signal::STOP);
+    in_time(spawner.shutdown()).await;
+    super::super::jobs::signal(pid, rustix::process::Signal::CONT);
+    until("it has gone when it can", || !runs(pid)).await;
+}
+
+#[tokio::test]
 async fn shutdown_ends_everything() {
     let spawner = spawner(2);
     let mut jobs = Vec::new();

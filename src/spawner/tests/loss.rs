@@ -39,18 +39,62 @@ async fn a_start_right_after_the_kill_does_not_hang() {
 }
 
 #[tokio::test]
-async fn without_the_nursery_the_spawners_serve_on() {
+async fn a_killed_nursery_is_replaced_when_it_is_needed() {
     let spawner = spawner(1);
-    kill_9(spawner.nursery_pid());
-    until("the nursery is dead", || !runs(spawner.nursery_pid())).await;
+    let (mut output, _child) = start(&spawner, &shell("echo $$; exec sleep 1000")).await;
+    let running = pid_line(&mut output).await;
+    let old = spawner.nursery_pid();
+    kill_9(old);
+    until("the nursery is gone", || !exists(old)).await;
     assert_eq!(output_of(&spawner, &shell("echo works")).await, "works");
-    let (_, stdio) = stdout();
-    let refused = in_time(spawner.start(&Job { sandbox: Sandbox::Off, ..shell("") }, stdio)).await;
-    assert!(matches!(refused, Err(SpawnError::NoSpawner)));
-    kill_9(spawner.pids()[0]);
-    until("the spawner's death is noticed", || !spawner.is_alive()).await;
-    let (_, stdio) = stdout();
-    assert!(matches!(in_time(spawner.start(&shell(""), stdio)).await, Err(SpawnError::NoSpawner)));
+    // Another kind of spawner than there is, so the nursery is asked; the other has its rights.
+    let identity = is_root().then(|| Identity { uid: 65_534, gid: 65_534, groups: vec![] });
+    let job = Job { sandbox: Sandbox::Off, identity, ..shell("id -u") };
+    let user = if is_root() { 65_534 } else { rustix::process::geteuid().as_raw() };
+    assert_eq!(output_of(&spawner, &job).await, user.to_string());
+    assert_ne!(spawner.nursery_pid(), old);
+    assert!(runs(running), "it has nothing to do with that");
+}
+
+/// The process above, as the kernel has it now.
+fn parent(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_survives_spawner_and_nursery() {
+    // Children of all kinds, one of them deaf to TERM.
+    let script =
+        "(setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1000; done' &); sh -c 'echo $$; exec sleep 1000' &
+        (sh -c 'echo $$; exec sleep 1000' </dev/null 2>/dev/null &); wait";
+    for everybody in [false, true] {
+        for nursery_first in [false, true] {
+            let spawner = spawner(1);
+            let (mut output, mut child) = start(&spawner, &shell(script)).await;
+            let mut family = vec![];
+            for _ in 0..3 {
+                family.push(pid_line(&mut output).await);
+            }
+            let mut ours = [spawner.pids(), vec![spawner.nursery_pid()]].concat();
+            if everybody {
+                ours.push(parent(spawner.nursery_pid()));
+            }
+            if nursery_first {
+                ours.reverse();
+            }
+            ours.iter().copied().for_each(kill_9);
+            assert_eq!(in_time(child.wait()).await, Ending::SpawnerDied);
+            until("all of them are gone", || !family.iter().chain(&ours).any(|pid| exists(*pid))).await;
+            if !everybody {
+                assert_eq!(output_of(&spawner, &shell("echo works")).await, "works");
+                continue;
+            }
+            // Nobody is left who could make another; this program cannot be executed anew here.
+            let (_, stdio) = stdout();
+            assert!(matches!(in_time(spawner.start(&shell(""), stdio)).await, Err(SpawnError::NoSpawner)));
+        }
+    }
 }
 
 /// Not a test by itself: the server that the next one kills.
