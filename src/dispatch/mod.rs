@@ -1,28 +1,34 @@
 //! The table of contents of the server: what happens to a request, in order.
 
-use std::io;
+mod above;
+mod own_page;
+mod sendfile;
+mod trouble;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT, HeaderName, SERVER};
+use http::header::{EXPECT, HeaderName, SERVER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::app::{App, Lease};
-use crate::body::{Body, Watcher};
+use crate::body::Body;
 use crate::builtin;
 use crate::compat;
 use crate::connection::{Arrival, Elsewhere, path_of, query_of};
-use crate::edge::{Exchange, Fault};
-use crate::explain;
-use crate::failure::{Blame, Failure, Kind};
+use crate::failure::{Failure, Kind};
 use crate::files;
 use crate::path::UrlPath;
-use crate::reply::{self, Voice};
+use crate::reply;
 use crate::route::{self, Files, Match, Pattern, Route, Target};
 use crate::scripts::{self, Asking, Outcome};
 use crate::status;
 use crate::ticket::Ticket;
 use crate::websocket;
+
+use above::Above;
+use sendfile::sendfile;
+use trouble::{as_the_edge_saw_it, told_why};
 
 /// How often a script may send a request elsewhere on this server (Apache's number).
 const HOPS: usize = 10;
@@ -54,26 +60,6 @@ pub async fn answer(app: Lease, mut arrival: Box<Arrival>, refused: Option<Box<F
         Some(beneath) => body.watched(Box::new(Above { ticket, _beneath: beneath })),
     };
     Response::from_parts(parts, body)
-}
-
-/// A ticket, whose line is written before what stands beneath it.
-struct Above<B> {
-    ticket: Box<Ticket>,
-    _beneath: B,
-}
-
-impl<B: Send> Watcher for Above<B> {
-    fn sent(&mut self, length: usize) {
-        self.ticket.sent(length);
-    }
-
-    fn complete(&mut self) {
-        self.ticket.complete();
-    }
-
-    fn broken(&mut self, error: &io::Error) {
-        self.ticket.broken(error);
-    }
 }
 
 fn ticket(app: &Lease, arrival: &Arrival, refused: bool) -> Ticket {
@@ -275,137 +261,6 @@ async fn serve_files(
 fn percent_encode(bytes: &[u8]) -> Vec<u8> {
     const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'/');
     percent_encoding::percent_encode(bytes, KEPT).to_string().into_bytes()
-}
-
-/// A file in place of the script's own body, from below the folder that the route allows and nowhere else.
-async fn sendfile(
-    app: &Arc<App>,
-    arrival: &Arrival,
-    found: &Match<'_>,
-    file: &[u8],
-    fields: HeaderMap,
-) -> Result<Response<Body>, Failure> {
-    let (Target::Scripts(programs) | Target::Script(programs)) = &found.route.target else {
-        return Err(Failure::new(Kind::Internal, "X-Sendfile from something that is no script"));
-    };
-    let root = programs.settings.sendfile_root.clone().unwrap_or_default();
-    let bad = || Failure::new(Kind::BadScriptHead, "X-Sendfile names a file outside its folder");
-    let below = file.strip_prefix(root.as_os_str().as_encoded_bytes()).ok_or_else(bad)?;
-    let path = UrlPath::parse(&percent_encode(below), app.config.escapes).map_err(|_| bad())?;
-    let options = files::Options { symlinks: files::Symlinks::Beneath, ..files::Options::new(root) };
-    let tree = files::Tree::new(options, app.types.clone(), app.files.clone());
-    let request = files::Request {
-        method: &arrival.parts.method,
-        path: &path,
-        from: 0,
-        query: None,
-        headers: &arrival.parts.headers,
-    };
-    match files::serve(&tree, request).await? {
-        files::Found::Response(mut response) => {
-            for (name, value) in &fields {
-                response.headers_mut().insert(name.clone(), value.clone());
-            }
-            Ok(response)
-        }
-        files::Found::Index { .. } => Err(bad()),
-    }
-}
-
-/// Of a body that broke off the edge knows more: who left, who was too slow, whose chunks were malformed.
-fn as_the_edge_saw_it(arrival: &Arrival, failure: Failure) -> Failure {
-    let fault = arrival.exchange.as_ref().and_then(Exchange::fault).filter(|_| failure.kind == Kind::BodyBroken);
-    let Some(reason) = fault.map(Fault::reason) else { return failure };
-    let status = StatusCode::from_u16(reason.status).unwrap_or(failure.kind.status());
-    Failure { refused: Some((status, reason.slug)), ..failure.with_message(reason.text) }
-}
-
-/// The answer to a failure, and its line in the log.
-async fn told_why(app: &Arc<App>, arrival: &Arrival, failure: &Failure, ticket: &mut Ticket) -> Response<Body> {
-    let message = failure.message.as_deref().unwrap_or(failure.kind.row().3);
-    ticket.set_failure(failure.slug(), python_message(failure, message));
-    let told = app.config.explain && arrival.is_author();
-    let story = story(app, failure, told).await;
-    tell(arrival, failure, story.as_ref(), told);
-    let ajax = path_of(&arrival.target).starts_with(b"/ajax/");
-    let json = ajax || builtin::is_json(&arrival.parts.headers) || arrival.prefers_json();
-    let voice = if json { Voice::Json } else { Voice::Html };
-    if let Some(story) = story.filter(|_| told) {
-        return reply::explained(failure, &story, voice, &arrival.id);
-    }
-    if voice == Voice::Html
-        && arrival.parts.method != Method::HEAD
-        && let Some(mut response) = own_page(app, failure).await
-    {
-        *response.status_mut() = failure.status();
-        reply::advise(failure, response.headers_mut());
-        return response;
-    }
-    reply::failure(failure, voice, &arrival.id)
-}
-
-/// The site's own page for a failure, from among the files at `/`: the one that the configuration names, or the tree's
-/// own for what is not there. Of a file's fields only its type is kept: conditions and ranges are not for a failure.
-async fn own_page(app: &App, failure: &Failure) -> Option<Response<Body>> {
-    let tree = app.config.routes.iter().find_map(|route| match (&route.target, &route.pattern) {
-        (Target::Files(files), Pattern::Prefix(prefix)) if prefix == b"/" => Some(&files.tree),
-        _ => None,
-    })?;
-    let mut own = Response::new(Body::empty());
-    if let Some((_, path)) = app.config.error_pages.iter().find(|(status, _)| *status == failure.status()) {
-        let (method, headers) = (&Method::GET, &HeaderMap::new());
-        let request = files::Request { method, path, from: 0, query: None, headers };
-        if let Ok(files::Found::Response(page)) = files::serve(tree, request).await
-            && page.status() == StatusCode::OK
-        {
-            let (parts, body) = page.into_parts();
-            own.headers_mut().extend(parts.headers.get(CONTENT_TYPE).map(|kind| (CONTENT_TYPE, kind.clone())));
-            *own.body_mut() = body;
-            return Some(own);
-        }
-    }
-    if failure.kind != Kind::NotFound {
-        return None;
-    }
-    *own.body_mut() = Body::whole(files::not_found_page(tree).await?);
-    own.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    Some(own)
-}
-
-/// The line of the log: in the words of the catalogue where it knows the cause, otherwise in those of the failure.
-fn tell(arrival: &Arrival, failure: &Failure, story: Option<&explain::Story>, told: bool) {
-    let (id, slug, client) = (&*arrival.id, failure.slug(), arrival.connection.client());
-    let because = story.and_then(explain::Story::line);
-    // How it ended, where the cause is another.
-    let exit = story.and_then(|story| story.exit.as_deref());
-    let exit = exit.filter(|how| because.as_ref().is_some_and(|(_, words)| !words.contains(how)));
-    match (failure.kind.row().1, because) {
-        (Blame::Client, Some((cause, words))) if told => tracing::info!(id, slug, cause, client, "{words}"),
-        (Blame::Client, _) => tracing::debug!(id, slug, "{}", failure.cause),
-        (_, Some((cause, words))) => tracing::error!(id, slug, cause, exit, client, "{words}"),
-        (_, None) => tracing::error!(id, slug, client, "{}", failure.cause),
-    }
-}
-
-/// What became of the script, for its author and the log. A client's own mistake is looked into for an author only.
-async fn story(app: &App, failure: &Failure, told: bool) -> Option<explain::Story> {
-    let evidence = failure.evidence.clone()?;
-    if let Some(witness) = app.witness.as_ref().filter(|_| evidence.run.is_none()) {
-        witness.saw(evidence.clone());
-    }
-    if failure.kind.row().1 == Blame::Client && !told {
-        return None;
-    }
-    let _place = app.explaining.try_acquire().ok()?;
-    Some(evidence.story().await)
-}
-
-/// Python's own words for what Python's server says too, so that tools find them in the log.
-fn python_message(failure: &Failure, message: &str) -> String {
-    match failure.kind {
-        Kind::NotFound => "File not found".to_owned(),
-        _ => message.trim_end_matches('.').to_owned(),
-    }
 }
 
 /// The fields that every answer carries.
