@@ -1,8 +1,8 @@
 //! What the server writes itself: error pages, redirects, and the fields that every answer carries.
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION,
-    RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    LOCATION, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use maud::{DOCTYPE, html};
@@ -95,6 +95,7 @@ pub fn advise(failure: &Failure, headers: &mut HeaderMap) {
     }
     if failure.kind == Kind::UpgradeRequired {
         set(UPGRADE, "websocket".to_owned());
+        set(CONNECTION, "upgrade".to_owned()); // RFC 9110 §7.8
         set(HeaderName::from_static("sec-websocket-version"), "13".to_owned());
     }
 }

@@ -40,7 +40,7 @@ fn not_started(step: Step, errno: i32, file: &str) -> Failure {
         libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ETXTBSY => {
             Failure::new(Kind::OutOfResources, format!("{file}: {step:?}: {error}"))
         }
-        libc::E2BIG => Failure::new(Kind::HeadTooLarge, format!("{file}: {error}")),
+        libc::E2BIG if step == Step::Exec => Failure::new(Kind::HeadTooLarge, format!("{file}: {error}")),
         _ => Failure::new(Kind::CannotStart, format!("{file}: {step:?}: {error}{}", hint(errno))),
     }
 }
@@ -76,7 +76,9 @@ pub(super) fn no_script(why: NoScript, shown: &str) -> Failure {
             Failure::new(Kind::SymlinkEscapes, format!("{} leads out of the script folder", file.display()))
         }
         NoScript::Unreadable(file, kind) => {
-            Failure::new(Kind::CannotStart, format!("{}: {}", file.display(), io::Error::from(kind)))
+            let short = kind == io::ErrorKind::OutOfMemory;
+            let what = if short { Kind::OutOfResources } else { Kind::CannotStart };
+            Failure::new(what, format!("{}: {}", file.display(), io::Error::from(kind)))
         }
     }
 }

@@ -16,6 +16,9 @@ use crate::route::Scripts;
 use crate::spawner::{Limits, Sandbox};
 use crate::websocket;
 
+/// Processes of the scripts' user at once, all together: far more than honest scripts need, and a bound for a bomb.
+const PROCESSES: u64 = 4096;
+
 impl Resolver<'_> {
     pub(super) fn scripts(&mut self, of: &Section, path: &Path, keys: &ScriptKeys) -> Arc<Scripts> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
@@ -65,7 +68,9 @@ impl Resolver<'_> {
                 address_space: keys.memory.or(all.memory),
                 file_size: keys.file_size.or(all.file_size),
                 open_files: Some(keys.open_files.or(all.open_files).unwrap_or(1024)),
-                processes: keys.processes.or(all.processes),
+                // The user that scripts get from a server started as root is theirs alone; that of another server may
+                // be somebody with a desktop.
+                processes: keys.processes.or(all.processes).or(of.identity.is_some().then_some(PROCESSES)),
                 core: Some(keys.core.or(all.core).unwrap_or(0)),
             },
             kill_on_disconnect: keys.kill_on_disconnect.or(all.kill_on_disconnect).unwrap_or(true),
