@@ -94,10 +94,6 @@ impl Upload {
 
 /// Appends to the spool off the reactor's threads: a disk may be slow.
 async fn append(file: Option<File>, bytes: Bytes, folder: PathBuf) -> Result<File, Error> {
-    if file.is_none() {
-        // The runtime panics where it has no such thread and none can be had; with one it only waits. So this asks.
-        std::thread::Builder::new().spawn(|| {}).map_err(Error::Resources)?;
-    }
     let work = tokio::task::spawn_blocking(move || -> io::Result<File> {
         let mut file = match file {
             Some(file) => file,

@@ -19,15 +19,26 @@ use tokio::sync::oneshot;
 const TAKE_DOWN: Duration = Duration::from_millis(500);
 /// How much longer a thread that hangs in a file system is waited for.
 const HANGING: Duration = Duration::from_millis(250);
-/// Threads that wait for disks and sums, of each worker; ten seconds after their last work they end.
+/// Threads that wait for disks and sums, of each worker, at most.
 const BLOCKING: usize = 64;
+/// They stay, for where there is none and none can be had the runtime panics; where there is one it only waits.
+const STAY: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The reactor of the thread that runs `main`.
 ///
 /// # Errors
-/// Out of descriptors.
+/// Out of descriptors or threads.
 pub(super) fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING).build()
+    with_a_thread(Builder::new_current_thread().enable_all())
+}
+
+/// A reactor with the first of its threads for what waits.
+fn with_a_thread(builder: &mut Builder) -> io::Result<Runtime> {
+    let runtime = builder.thread_name("wait").max_blocking_threads(BLOCKING).thread_keep_alive(STAY).build()?;
+    // Asks whether there is one to be had: the runtime would not say so.
+    std::thread::Builder::new().spawn(|| {})?;
+    runtime.spawn_blocking(|| ());
+    Ok(runtime)
 }
 
 /// All threads that serve. Clones share them.
@@ -85,7 +96,7 @@ impl Workers {
 }
 
 fn beside(number: usize) -> io::Result<(Worker, Other)> {
-    let runtime = Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(BLOCKING).build()?;
+    let runtime = with_a_thread(Builder::new_current_thread().enable_io().enable_time())?;
     let worker = Worker::new(runtime.handle().clone());
     let (end, ends) = oneshot::channel();
     let (tell, ended) = mpsc::channel();
