@@ -218,7 +218,6 @@ impl Server {
         let mut passed = fds.iter().map(OwnedFd::as_fd);
         let mut next = |present: bool| if present { passed.next() } else { None }.unwrap_or(self.null.as_fd());
         let stdio = [next(start.has_stdin), next(true), next(start.has_stderr)];
-        let files = fds.iter().filter_map(|fd| file_id(fd.as_fd())).collect();
         // Without no_new_privs and without the right to do without it, the kernel refuses every sandbox.
         let landlock = if start.no_new_privs || self.powerful {
             self.rulesets
@@ -262,6 +261,8 @@ impl Server {
         };
         let pid = sys::launch(&mut self.stack, &launch)?;
         self.fresh.push((start.id, pid, started));
+        // Only now: the program is on its way meanwhile.
+        let files = fds.iter().filter_map(|fd| file_id(fd.as_fd())).collect();
         self.jobs.add(Birth {
             id: start.id,
             pid,
