@@ -501,6 +501,10 @@ fn new_writes_scripts_that_work() {
         assert_eq!(made.status.code(), Some(0), "{made:?}");
         assert_eq!(tree.command(&["new", name]).status.code(), Some(1), "never over a file that is there");
         if !here {
+            // Then at least it is said what is missing.
+            let missing = tree.command(&["check"]);
+            assert!(text(&missing.stdout).contains("interpreter-missing"), "{name}: {missing:?}");
+            fs::remove_file(tree.0.join("cgi-bin").join(name)).unwrap();
             continue;
         }
         let script = format!("cgi-bin/{name}");
