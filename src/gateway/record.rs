@@ -23,6 +23,8 @@ pub struct Record {
     ending: SetOnce<Ending>,
     fault: Mutex<Option<Fault>>,
     output: Mutex<Vec<u8>>,
+    /// No answer came of it.
+    unanswered: AtomicBool,
     /// Octets of its body that were handed on.
     sent: AtomicU64,
     /// From hand-over to the running process.
@@ -98,6 +100,11 @@ impl Record {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether what it wrote, if anything, was no answer.
+    pub fn is_unanswered(&self) -> bool {
+        self.unanswered.load(Ordering::Acquire)
+    }
+
     /// Asks for the program's end.
     pub fn end(&self) {
         self.end.store(true, Ordering::Release);
@@ -151,7 +158,9 @@ impl Record {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
     }
 
+    /// No answer came of it; these are its first octets.
     pub(super) fn output(&self, bytes: &[u8]) {
+        self.unanswered.store(true, Ordering::Release);
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         output.extend_from_slice(&bytes[..bytes.len().min(OUTPUT)]);
     }

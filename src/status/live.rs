@@ -179,7 +179,10 @@ impl Drop for Seat {
         let took = self.live.since.elapsed();
         let ending = context.record.ending();
         let well = match ending {
-            Some(Ending::Exited { status: 0, .. }) => context.record.body_fault().is_none(),
+            // It may end as it should and still have said nothing that is an answer.
+            Some(Ending::Exited { status: 0, .. }) => {
+                context.record.body_fault().is_none() && !context.record.is_unanswered()
+            }
             // A conversation ends when its client leaves; whoever reads no further is ended then.
             Some(Ending::Signalled { signal: libc::SIGTERM | libc::SIGKILL, .. }) => {
                 self.live.talks.load(Ordering::Relaxed)

@@ -177,3 +177,25 @@ fn nobody_else_sees_it() {
     let python = serve_with(Tree::python(), &["--cgi", "-b", "127.0.0.1"]);
     python.get("/status").expect(404);
 }
+
+/// A script can end with status 0 and still have failed its client.
+#[test]
+fn what_was_no_answer_is_an_error_of_the_script() {
+    let server = serve(
+        Tree::new()
+            .config("status = true")
+            .script("mute", "#!/bin/sh\n")
+            .script("rude", "#!/bin/sh\necho Hello, world!\n")
+            .script("fine", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nfine\\n'\n"),
+    );
+    for (name, status, errors) in [("mute", 502, 1), ("rude", 502, 1), ("fine", 200, 0)] {
+        server.get(&format!("/cgi-bin/{name}")).expect(status);
+        let class = if errors > 0 { "n bad" } else { "n" };
+        let counted = format!("<td class=\"n\">1</td><td class=\"{class}\">{errors}</td>");
+        let row = || {
+            let page = server.get("/status").text();
+            page.split("<tr>").any(|row| row.contains(&format!("/cgi-bin/{name}<")) && row.contains(&counted))
+        };
+        until(&format!("{name} to be counted once, with {errors} errors"), row);
+    }
+}
