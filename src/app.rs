@@ -170,9 +170,13 @@ const BLOCK: u64 = 16;
 impl IdBlock {
     /// The next one; from another block of `app` where this is used up.
     pub fn next(&mut self, app: &App) -> RequestId {
+        self.take(&app.ids)
+    }
+
+    fn take(&mut self, ids: &RequestIds) -> RequestId {
         if self.next == self.end {
-            let first = app.ids.next.fetch_add(BLOCK, Ordering::Relaxed);
-            *self = Self { run: app.ids.run, next: first, end: first + BLOCK };
+            let first = ids.next.fetch_add(BLOCK, Ordering::Relaxed);
+            *self = Self { run: ids.run, next: first, end: first + BLOCK };
         }
         self.next += 1;
         RequestId::new(self.run, self.next - 1)
@@ -210,6 +214,12 @@ mod tests {
     fn ids_are_written_short_and_never_twice() {
         assert_eq!(&*RequestId::new(0x6a0, 31), "6a0-1f");
         let ids = RequestIds::new();
-        assert_ne!(ids.next.fetch_add(BLOCK, Ordering::Relaxed), ids.next.load(Ordering::Relaxed));
+        let (mut one, mut other) = (IdBlock::default(), IdBlock::default());
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..2 * BLOCK + 1 {
+            assert!(seen.insert(one.take(&ids).to_string()));
+            assert!(seen.insert(other.take(&ids).to_string()));
+        }
+        assert_eq!(ids.next.load(Ordering::Relaxed), 1 + 6 * BLOCK);
     }
 }

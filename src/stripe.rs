@@ -1,5 +1,5 @@
 //! Which of the threads that serve this is. What all of them count or keep lies apart by this number: two processors
-//! that write to the same place wait for each other, and on the way of a file that was a tenth of the time.
+//! that write to the same place wait for each other.
 
 use std::cell::Cell;
 

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::post::Post;
+use super::post::{Post, State};
 use super::wire::{MAX_NOTICES, Notice, Request, WireError};
 use super::{Ending, Usage, socket};
 use crate::sys;
@@ -259,7 +259,7 @@ impl Child {
 
     /// Ready once the leader is known to run, which is told some milliseconds after the start, or to have ended.
     pub fn poll_told(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.post.poll(context, |state| (state.pid.is_some() || state.ending.is_some()).then_some(()))
+        self.post.poll(context, State::told).map(|_| ())
     }
 
     /// How the leader ended, once it has.
@@ -270,7 +270,7 @@ impl Child {
     /// What [`Child::pid`] will tell, as a future of its own; `None` where nothing was started.
     pub fn leader(&self) -> impl Future<Output = Option<i32>> + Send + use<> {
         let post = self.post.clone();
-        async move { post.until(|state| (state.pid.is_some() || state.ending.is_some()).then_some(state.pid)).await }
+        async move { post.until(State::told).await }
     }
 
     /// Waits for the leader to end; after [`Child::end`], for everything of the job to be gone. May be called again.

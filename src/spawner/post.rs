@@ -19,6 +19,13 @@ pub(super) struct State {
     pub(super) gone: bool,
 }
 
+impl State {
+    /// The leader, once it is known to run; `Some(None)` where it ended without ever being told of.
+    pub(super) fn told(&self) -> Option<Option<i32>> {
+        (self.pid.is_some() || self.ending.is_some()).then_some(self.pid)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inbox {
     state: State,

@@ -1,7 +1,7 @@
 //! The fast lane: requests that can be answered on the spot, from memory, without hyper.
 //!
 //! The way of a request is the same as ever, through `dispatch`; only the reading of its head and the writing of the
-//! answer's are done here, where they cost a third. Whatever is not over at once, or is more than a short answer of
+//! answer's are done here, with fewer instructions. Whatever is not over at once, or is more than a short answer of
 //! known length, goes hyper's way: hyper reads the same head, and its service finds the answer that was begun.
 
 mod request;

@@ -35,7 +35,9 @@ pub(super) fn write(response: Response<Body>) -> Result<Short, Box<Response<Body
     }
     let (parts, body) = response.into_parts();
     let (mut body, mut watcher) = body.into_whole();
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    // An answer without a body, whatever its fields say (RFC 9112 §6.3).
+    let bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bare {
         body = Bytes::new();
     } else if let Some(watcher) = &mut watcher {
         watcher.sent(body.len());
@@ -50,7 +52,6 @@ pub(super) fn write(response: Response<Body>) -> Result<Short, Box<Response<Body
     for (name, value) in &parts.headers {
         field(&mut head, name.as_str(), value.as_bytes());
     }
-    let bare = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bare && !parts.headers.contains_key(CONTENT_LENGTH) {
         field(&mut head, "content-length", body.len().to_string().as_bytes());
     }
